@@ -1,0 +1,51 @@
+// Bundles the agent into one executable file, dist/portolan.js, so that starting it costs one read instead of
+// hundreds of module resolutions, and so that the image needs no node_modules.
+import { chmod, mkdir, readFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { build } from 'esbuild';
+
+const root = new URL('..', import.meta.url);
+const { version } = JSON.parse(await readFile(new URL('package.json', root), 'utf8'));
+
+/** The commit the bundle was made from; empty outside a git checkout. */
+function revision() {
+  try {
+    return execFileSync('git', ['rev-parse', '--short=8', 'HEAD'], { cwd: root, stdio: ['ignore', 'pipe', 'ignore'] })
+      .toString()
+      .trim();
+  } catch {
+    return '';
+  }
+}
+
+await mkdir(new URL('dist/', root), { recursive: true });
+await build({
+  absWorkingDir: root.pathname,
+  entryPoints: ['src/main.ts'],
+  outfile: 'dist/portolan.js',
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  keepNames: true,
+  sourcemap: 'linked',
+  legalComments: 'none',
+  external: ['cpu-features'],
+  loader: { '.node': 'empty' },
+  define: { PORTOLAN_VERSION: JSON.stringify(version), PORTOLAN_REVISION: JSON.stringify(revision()) },
+  // CommonJS packages inside an ES module bundle expect these three names.
+  banner: {
+    js: [
+      '#!/usr/bin/env node',
+      "import{createRequire as __portolanRequire}from'node:module';",
+      "import{fileURLToPath as __portolanPath}from'node:url';",
+      'const require=__portolanRequire(import.meta.url);',
+      'const __filename=__portolanPath(import.meta.url);',
+      "const __dirname=__portolanPath(new URL('.',import.meta.url));",
+    ].join('\n'),
+  },
+  logLevel: 'warning',
+});
+await chmod(new URL('dist/portolan.js', root), 0o755);

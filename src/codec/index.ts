@@ -1,0 +1,7 @@
+export {
+  formatGoDuration,
+  formatGoDurationMs,
+  GoDurationError,
+  parseGoDuration,
+  parseGoDurationMs,
+} from './go-duration.ts';

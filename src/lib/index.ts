@@ -1,0 +1,3 @@
+export { type ByteString, byteStringFromUtf8, byteStringToUtf8 } from './byte-string.ts';
+export { Heap } from './heap.ts';
+export { invariant, unreachable } from './invariant.ts';

@@ -1,0 +1,6 @@
+export * from './catalog.ts';
+export * from './calls.ts';
+export * from './definition.ts';
+export * from './kv.ts';
+export * from './member.ts';
+export * from './query.ts';
