@@ -5,3 +5,11 @@ export {
   parseGoDuration,
   parseGoDurationMs,
 } from './go-duration.ts';
+export {
+  encodeGoJson,
+  encodeGoJsonString,
+  encodeRecord,
+  GoJsonError,
+  type GoJsonLayout,
+  parseGoJson,
+} from './go-json.ts';
