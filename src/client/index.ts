@@ -1,0 +1,19 @@
+export {
+  AgentClient,
+  AgentConnectionError,
+  type ClientQuery,
+  type ClientRequest,
+  type ClientResponse,
+  type ClientStream,
+  requestTimeoutMs,
+  UnexpectedResponseError,
+} from './agent-client.ts';
+export {
+  type ClientFlags,
+  type ClientOptions,
+  type ClientTls,
+  clientEnv,
+  goFileError,
+  resolveClientOptions,
+} from './client-options.ts';
+export { goNetError, hostPort } from './go-net-error.ts';
