@@ -1,3 +1,4 @@
 export { type ByteString, byteStringFromUtf8, byteStringToUtf8 } from './byte-string.ts';
 export { Heap } from './heap.ts';
 export { invariant, unreachable } from './invariant.ts';
+export { multiErrorText } from './multi-error.ts';

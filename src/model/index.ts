@@ -5,3 +5,4 @@ export type * from './interface-address.ts';
 export * from './kv.ts';
 export * from './member.ts';
 export * from './query.ts';
+export * from './validate-definition.ts';
