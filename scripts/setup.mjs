@@ -34,20 +34,25 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.exit(1);
 }
 
-const lock = createHash('sha256')
-  .update(readFileSync(join(root, 'package-lock.json')))
-  .digest('hex');
-if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
+function bundleIsFresh() {
+  const bundle = join(root, 'dist', 'portolan.js');
+  if (!existsSync(bundle)) return false;
+  const inputs = [join(root, 'package.json'), join(root, 'scripts', 'build.mjs')].map((file) => statSync(file).mtimeMs);
+  return statSync(bundle).mtimeMs >= Math.max(newestMtimeMs(join(root, 'src')), ...inputs);
+}
+
+function installPackages() {
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return;
   run('Installing packages', 'npm', ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error']);
   writeFileSync(stamp, lock);
 }
-if (process.argv.includes('--build')) {
-  const bundle = join(root, 'dist', 'portolan.js');
-  const inputs = Math.max(
-    newestMtimeMs(join(root, 'src')),
-    statSync(join(root, 'package.json')).mtimeMs,
-    statSync(join(root, 'scripts', 'build.mjs')).mtimeMs,
-  );
-  if (!existsSync(bundle) || statSync(bundle).mtimeMs < inputs)
-    run('Building dist/portolan.js', process.execPath, ['scripts/build.mjs']);
+
+// --bundle: only the bundle matters (the image); --build: packages and bundle; otherwise: packages.
+if (process.argv.includes('--bundle') && bundleIsFresh()) process.exit(0);
+installPackages();
+if (process.argv.includes('--build') || process.argv.includes('--bundle')) {
+  if (!bundleIsFresh()) run('Building dist/portolan.js', process.execPath, ['scripts/build.mjs']);
 }

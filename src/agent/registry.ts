@@ -1,0 +1,387 @@
+/**
+ * The registry: services and checks come and go here, whoever asks (a file, the HTTP API, the registrator). One call
+ * changes local state, starts or stops the checks, writes what must survive to disk and carries the change to the
+ * servers, in that order; the first two are synchronous, so a reader never sees half a registration.
+ */
+import type { Checks } from '../checks/index.ts';
+import { AgentRequestError } from '../http/index.ts';
+import {
+  type CheckDefinition,
+  checkTypeOf,
+  type CheckStatus,
+  emptyCheckDefinition,
+  type HealthCheck,
+  nodeMaintenanceCheckId,
+  type NodeService,
+  type ServiceDefinition,
+  serviceMaintenanceCheckPrefix,
+  sidecarOf,
+  validateCheckDefinition,
+  validateServiceDefinition,
+} from '../model/index.ts';
+import type { Clock, Logger, Timer } from '../ports/index.ts';
+import type { AntiEntropy } from './anti-entropy.ts';
+import { type CheckRegistration, checkRegistration, serviceChecks, serviceRecord } from './definitions.ts';
+import type { LocalState, Origin } from './local-state.ts';
+import type { Persistence } from './persistence.ts';
+
+/** How often services that were critical for too long are looked for (ms), reference/agent.md §4.3. */
+const reapIntervalMs = 30_000;
+/** The shortest `deregister_critical_service_after` (ms). */
+const reapAfterMinimumMs = 60_000;
+
+const defaultNodeMaintenanceReason =
+  'Maintenance mode is enabled for this node, but no reason was provided. This is a default message.';
+const defaultServiceMaintenanceReason =
+  'Maintenance mode is enabled for this service, but no reason was provided. This is a default message.';
+
+/** Which script and docker checks may be registered (reference/agent.md §4.7). */
+export interface ScriptPermissions {
+  readonly fromApi: boolean;
+  readonly fromFiles: boolean;
+}
+
+export interface RegistryOptions {
+  readonly nodeName: string;
+  readonly scripts: ScriptPermissions;
+  readonly sidecarPorts: { readonly min: number; readonly max: number };
+}
+
+export class Registry {
+  readonly #state: LocalState;
+  readonly #checks: Checks;
+  readonly #antiEntropy: AntiEntropy;
+  readonly #persistence: Persistence | undefined;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #options: RegistryOptions;
+  #reaper: Timer | undefined;
+  #stopped = false;
+
+  constructor(dependencies: {
+    readonly state: LocalState;
+    readonly checks: Checks;
+    readonly antiEntropy: AntiEntropy;
+    /** undefined: nothing survives a restart (`-dev` without a data directory). */
+    readonly persistence: Persistence | undefined;
+    readonly clock: Clock;
+    readonly logger: Logger;
+    readonly options: RegistryOptions;
+  }) {
+    this.#state = dependencies.state;
+    this.#checks = dependencies.checks;
+    this.#antiEntropy = dependencies.antiEntropy;
+    this.#persistence = dependencies.persistence;
+    this.#clock = dependencies.clock;
+    this.#logger = dependencies.logger;
+    this.#options = dependencies.options;
+  }
+
+  start(): void {
+    this.#reaper = this.#clock.after(reapIntervalMs, () => {
+      void this.#reap();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#reaper?.cancel();
+    await this.#checks.stop();
+  }
+
+  /**
+   * Registers a service with its checks, replacing one of the same ID. Checks that exist keep status and output.
+   * @throws AgentRequestError for what the user can mend; nothing is changed then.
+   */
+  async registerService(
+    definition: ServiceDefinition,
+    options: { readonly token: string; readonly replaceExistingChecks: boolean; readonly origin: Origin },
+  ): Promise<void> {
+    const { origin, token } = options;
+    const problem = validateServiceDefinition(definition);
+    if (problem !== undefined) throw new AgentRequestError(400, problem);
+    for (const check of definition.checks ?? []) this.#permit(check, origin);
+    const sidecar = sidecarOf(definition, {
+      ...this.#options.sidecarPorts,
+      used: new Set([...this.#state.serviceRecords.values()].map(({ Port }) => Port)),
+      current: this.#state.serviceRecords.get(`${definition.id || definition.name}-sidecar-proxy`)?.Port,
+    });
+    if (typeof sidecar === 'string') throw new AgentRequestError(400, sidecar);
+    const writes = [this.#apply(definition, options, false)];
+    if (sidecar !== undefined) {
+      writes.push(this.#apply(sidecar, { ...options, token: sidecar.token || token }, true));
+    }
+    await Promise.all(writes);
+    await this.#antiEntropy.syncChanges();
+  }
+
+  async #apply(
+    definition: ServiceDefinition,
+    { token, replaceExistingChecks, origin }: { token: string; replaceExistingChecks: boolean; origin: Origin },
+    isSidecar: boolean,
+  ): Promise<void> {
+    const state = this.#state;
+    const record = serviceRecord(definition);
+    const service = isSidecar ? { ...record, LocallyRegisteredAsSidecar: true } : record;
+    const checks = serviceChecks(this.#options.nodeName, service, definition.checks ?? []);
+    const dropped = replaceExistingChecks
+      ? [...state.checkIdsOf(service.ID)].filter(
+          (id) => !checks.some(({ check }) => check.CheckID === id) && !id.startsWith(serviceMaintenanceCheckPrefix),
+        )
+      : [];
+    state.setService({ service, token, origin });
+    for (const id of dropped) this.#forgetCheck(id);
+    for (const registration of checks) this.#setCheck(registration, token, origin);
+    const persistence = origin === 'file' ? undefined : this.#persistence;
+    if (!persistence) return;
+    await Promise.all([
+      persistence.saveService({ service, token }),
+      ...checks.map(({ check, definition }) => persistence.saveCheck({ check, definition, token })),
+      ...dropped.map((id) => persistence.removeCheck(id)),
+    ]);
+  }
+
+  /** Puts back what was registered before a restart; what a file defines anew wins (reference/agent.md §3.4). */
+  async restore(): Promise<void> {
+    const persistence = this.#persistence;
+    if (!persistence) return;
+    for (const { service, token } of await persistence.services()) {
+      if (this.#state.services.has(service.ID)) {
+        this.#logger.debug('service exists, not restoring from file', { service: service.ID });
+        await persistence.removeService(service.ID);
+        continue;
+      }
+      this.#state.setService({ service, token, origin: 'api' });
+    }
+    for (const { check, definition, token } of await persistence.checks()) {
+      const serviceGone = check.ServiceID !== '' && !this.#state.services.has(check.ServiceID);
+      const forbidden = definition !== undefined && this.#refusal(definition, 'api') !== undefined;
+      if (this.#state.checks.has(check.CheckID) || serviceGone || forbidden) {
+        if (forbidden) {
+          this.#logger.warn('check is not allowed any more, purging it', { check: check.CheckID });
+        }
+        await persistence.removeCheck(check.CheckID);
+        continue;
+      }
+      const saved = definition?.ttlMs ? await persistence.ttlState(check.CheckID) : undefined;
+      const maintenance = definition === undefined;
+      const restored: HealthCheck = {
+        ...check,
+        Node: this.#options.nodeName,
+        Status: saved?.status ?? (maintenance ? 'critical' : check.Status),
+        Output: saved?.output ?? (maintenance ? check.Output : ''),
+      };
+      this.#state.setCheck({ check: restored, definition, token, origin: 'api' });
+      if (definition) this.#checks.add(check.CheckID, definition, { status: restored.Status, output: restored.Output });
+    }
+  }
+
+  /** Removes a service with its checks and its sidecar. @returns false when it is unknown. */
+  async deregisterService(id: string): Promise<boolean> {
+    const sidecarId = `${id}-sidecar-proxy`;
+    const sidecar = this.#state.serviceRecords.get(sidecarId)?.LocallyRegisteredAsSidecar === true;
+    const known = this.#dropService(id);
+    if (sidecar) this.#dropService(sidecarId);
+    await Promise.all([...(known?.removals() ?? []), ...(sidecar ? [this.#persistence?.removeService(sidecarId)] : [])]);
+    await this.#antiEntropy.syncChanges();
+    return known !== undefined;
+  }
+
+  #dropService(id: string): { removals(): readonly (Promise<void> | undefined)[] } | undefined {
+    if (!this.#state.services.has(id)) return undefined;
+    const checkIds = [...this.#state.checkIdsOf(id)];
+    for (const checkId of checkIds) this.#checks.remove(checkId);
+    this.#state.removeService(id);
+    return {
+      removals: () => [this.#persistence?.removeService(id), ...checkIds.map((checkId) => this.#persistence?.removeCheck(checkId))],
+    };
+  }
+
+  /** @throws AgentRequestError; nothing is changed then. */
+  async registerCheck(definition: CheckDefinition, options: { readonly token: string; readonly origin: Origin }): Promise<void> {
+    const problem = validateCheckDefinition(definition);
+    if (problem !== undefined) throw new AgentRequestError(400, `Invalid check: ${problem}`);
+    this.#permit(definition, options.origin);
+    const serviceId = definition.serviceId ?? '';
+    const service = this.#state.services.get(serviceId)?.service;
+    if (serviceId !== '' && !service) throw new AgentRequestError(500, `ServiceID "${serviceId}" does not exist`);
+    const registration = checkRegistration(this.#options.nodeName, service, definition);
+    this.#setCheck(registration, options.token, options.origin);
+    if (options.origin !== 'file') {
+      await this.#persistence?.saveCheck({ ...registration, token: options.token });
+    }
+    await this.#antiEntropy.syncChanges();
+  }
+
+  /** @returns false when it is unknown. */
+  async deregisterCheck(id: string): Promise<boolean> {
+    const known = this.#forgetCheck(id);
+    if (known) await this.#persistence?.removeCheck(id);
+    await this.#antiEntropy.syncChanges();
+    return known;
+  }
+
+  /** @throws AgentRequestError when the check is unknown or of another type. */
+  async updateTtlCheck(id: string, status: CheckStatus, output: string): Promise<void> {
+    const ttlMs = this.#state.checks.get(id)?.definition?.ttlMs;
+    if (!ttlMs) throw new AgentRequestError(500, `CheckID "${id}" does not have associated TTL`);
+    this.#checks.updateTtl(id, status, output);
+    await this.#persistence?.saveTtlState(id, { status, output }, ttlMs);
+    await this.#antiEntropy.syncChanges();
+  }
+
+  /** @throws AgentRequestError (404) for an unknown service. */
+  async setServiceMaintenance(serviceId: string, enable: boolean, reason: string, token: string): Promise<void> {
+    const service = this.#state.services.get(serviceId)?.service;
+    if (!service) throw new AgentRequestError(404, `No service registered with ID "${serviceId}"`);
+    await this.#setMaintenance(`${serviceMaintenanceCheckPrefix}${serviceId}`, enable, {
+      service,
+      name: 'Service Maintenance Mode',
+      notes: reason || defaultServiceMaintenanceReason,
+      token,
+    });
+    this.#logger.info(`Service ${enable ? 'entered' : 'left'} maintenance mode`, { service: serviceId });
+  }
+
+  async setNodeMaintenance(enable: boolean, reason: string, token: string): Promise<void> {
+    await this.#setMaintenance(nodeMaintenanceCheckId, enable, {
+      service: undefined,
+      name: 'Node Maintenance Mode',
+      notes: reason || defaultNodeMaintenanceReason,
+      token,
+    });
+    this.#logger.info(`Node ${enable ? 'entered' : 'left'} maintenance mode`);
+  }
+
+  async #setMaintenance(
+    id: string,
+    enable: boolean,
+    about: { readonly service: NodeService | undefined; readonly name: string; readonly notes: string; readonly token: string },
+  ): Promise<void> {
+    // Already so: nothing changes, not even the reason.
+    if (this.#state.checks.has(id) === enable) return;
+    if (!enable) {
+      await this.deregisterCheck(id);
+      return;
+    }
+    const check: HealthCheck = {
+      Node: this.#options.nodeName,
+      CheckID: id,
+      Name: about.name,
+      Status: 'critical',
+      Notes: about.notes,
+      Output: '',
+      ServiceID: about.service?.ID ?? '',
+      ServiceName: about.service?.Service ?? '',
+      ServiceTags: about.service?.Tags ?? null,
+      Type: 'maintenance',
+      Definition: emptyCheckDefinition,
+      CreateIndex: 0,
+      ModifyIndex: 0,
+    };
+    this.#state.setCheck({ check, definition: undefined, token: about.token, origin: 'api' });
+    await this.#persistence?.saveCheck({ check, definition: undefined, token: about.token });
+    await this.#antiEntropy.syncChanges();
+  }
+
+  /**
+   * Exchanges what came from files for the given definitions. Everything is validated before anything is touched, so a
+   * bad file leaves the agent as it was (Consul's reload can lose all services half-way, reference/agent.md §2.8).
+   * @throws AgentRequestError naming the definition.
+   */
+  async replaceFileDefinitions(services: readonly ServiceDefinition[], checks: readonly CheckDefinition[]): Promise<void> {
+    this.#validateFileDefinitions(services, checks);
+    this.#antiEntropy.pause();
+    try {
+      const keptServices = new Set(services.map(({ id, name }) => id || name));
+      const keptChecks = new Set(checks.map(({ id, name }) => id || name));
+      for (const [id, { origin }] of this.#state.services) {
+        if (origin === 'file' && !keptServices.has(id)) await this.deregisterService(id);
+      }
+      for (const [id, { origin, check }] of this.#state.checks) {
+        if (origin === 'file' && check.ServiceID === '' && !keptChecks.has(id)) await this.deregisterCheck(id);
+      }
+      for (const service of services) {
+        await this.registerService(service, { token: service.token ?? '', replaceExistingChecks: true, origin: 'file' });
+      }
+      for (const check of checks) await this.registerCheck(check, { token: check.token ?? '', origin: 'file' });
+    } finally {
+      this.#antiEntropy.resume();
+    }
+  }
+
+  #validateFileDefinitions(services: readonly ServiceDefinition[], checks: readonly CheckDefinition[]): void {
+    const ids = new Set([...services.map(({ id, name }) => id || name), ...this.#state.services.keys()]);
+    for (const service of services) {
+      const problem = validateServiceDefinition(service) ?? firstRefusal(service.checks, (check) => this.#refusal(check, 'file'));
+      if (problem !== undefined) throw new AgentRequestError(500, `Failed to register service "${service.name}": ${problem}`);
+    }
+    for (const check of checks) {
+      const problem =
+        validateCheckDefinition(check) ??
+        this.#refusal(check, 'file') ??
+        (check.serviceId && !ids.has(check.serviceId) ? `ServiceID "${check.serviceId}" does not exist` : undefined);
+      if (problem !== undefined) {
+        throw new AgentRequestError(500, `Failed to register check '${check.name ?? check.id ?? ''}': ${problem}`);
+      }
+    }
+  }
+
+  #permit(definition: CheckDefinition, origin: Origin): void {
+    const refusal = this.#refusal(definition, origin);
+    if (refusal !== undefined) throw new AgentRequestError(500, refusal);
+  }
+
+  #refusal(definition: CheckDefinition, origin: Origin): string | undefined {
+    const type = checkTypeOf(definition);
+    if (type !== 'script' && type !== 'docker') return undefined;
+    // The registrator's docker checks run inside the container that asks for them, with that container's rights only.
+    if (origin === 'registrator' && type === 'docker') return undefined;
+    if (origin === 'file') {
+      return this.#options.scripts.fromFiles
+        ? undefined
+        : "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true";
+    }
+    return this.#options.scripts.fromApi
+      ? undefined
+      : "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true";
+  }
+
+  #setCheck({ check, definition }: CheckRegistration, token: string, origin: Origin): void {
+    const previous = this.#state.checks.get(check.CheckID)?.check;
+    // A second registration is no news about health: status and output stay, or every watcher would see a flap.
+    const kept = previous
+      ? { ...check, Status: definition.status || previous.Status, Output: previous.Output }
+      : check;
+    this.#state.setCheck({ check: kept, definition, token, origin });
+    this.#checks.add(check.CheckID, definition, { status: kept.Status, output: kept.Output });
+  }
+
+  #forgetCheck(id: string): boolean {
+    this.#checks.remove(id);
+    return this.#state.removeCheck(id);
+  }
+
+  async #reap(): Promise<void> {
+    try {
+      for (const id of this.#state.servicesToReap(this.#clock.monotonicMs(), reapAfterMinimumMs)) {
+        await this.deregisterService(id);
+        this.#logger.info('Check for service has been critical for too long; deregistered service', { service: id });
+      }
+    } catch (error) {
+      this.#logger.error('removing critical services failed; tried again with the next scan', { error });
+    }
+    if (!this.#stopped) this.start();
+  }
+}
+
+function firstRefusal(
+  checks: readonly CheckDefinition[] | undefined,
+  refusal: (check: CheckDefinition) => string | undefined,
+): string | undefined {
+  for (const check of checks ?? []) {
+    const text = refusal(check);
+    if (text !== undefined) return text;
+  }
+  return undefined;
+}

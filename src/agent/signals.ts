@@ -1,0 +1,83 @@
+/**
+ * What a signal means (reference/agent.md §3.5): SIGHUP reloads; SIGINT and SIGTERM end the agent, with or without a
+ * leave; a second one during the leave ends it at once; SIGPIPE and the user signals are ignored, and never count as
+ * that second signal (a defect of Consul we do not copy).
+ */
+import type { Clock, Logger } from '../ports/index.ts';
+
+/** Longest leave that a signal may begin (ms). */
+const leaveLimitMs = 15_000;
+
+export type EndSignal = 'SIGINT' | 'SIGTERM';
+
+/** How Go, and so Consul's log, names the signals. */
+const goNames: Readonly<Record<EndSignal | 'SIGHUP', string>> = {
+  SIGINT: 'interrupt',
+  SIGTERM: 'terminated',
+  SIGHUP: 'hangup',
+};
+
+export interface SignalPolicy {
+  /** Whether SIGINT ends without leaving. */
+  readonly skipLeaveOnInterrupt: boolean;
+  /** Whether SIGTERM leaves. */
+  readonly leaveOnTerminate: boolean;
+}
+
+export class SignalHandler {
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #policy: SignalPolicy;
+  readonly #actions: { reload(): Promise<void>; leave(): Promise<void>; exit(code: number): void };
+  #leaving = false;
+
+  constructor(dependencies: {
+    readonly logger: Logger;
+    readonly clock: Clock;
+    readonly policy: SignalPolicy;
+    readonly actions: { reload(): Promise<void>; leave(): Promise<void>; exit(code: number): void };
+  }) {
+    this.#logger = dependencies.logger;
+    this.#clock = dependencies.clock;
+    this.#policy = dependencies.policy;
+    this.#actions = dependencies.actions;
+  }
+
+  hangup(): void {
+    this.#logger.info('Caught', { signal: goNames.SIGHUP });
+    this.#actions.reload().catch((error: unknown) => this.#logger.error('Reload config failed', { error }));
+  }
+
+  end(signal: EndSignal): void {
+    this.#logger.info('Caught', { signal: goNames[signal] });
+    if (this.#leaving) {
+      this.#logger.info('Caught second signal, Exiting', { signal: goNames[signal] });
+      this.#actions.exit(1);
+      return;
+    }
+    const graceful = signal === 'SIGINT' ? !this.#policy.skipLeaveOnInterrupt : this.#policy.leaveOnTerminate;
+    if (!graceful) {
+      this.#logger.info('Graceful shutdown disabled. Exiting');
+      this.#actions.exit(1);
+      return;
+    }
+    this.#leaving = true;
+    this.#logger.info('Gracefully shutting down agent...');
+    const limit = this.#clock.after(leaveLimitMs, () => {
+      this.#logger.error('Timeout on graceful leave. Exiting');
+      this.#actions.exit(1);
+    });
+    this.#actions.leave().then(
+      () => {
+        limit.cancel();
+        this.#logger.info('Graceful exit completed');
+        this.#actions.exit(0);
+      },
+      (error: unknown) => {
+        limit.cancel();
+        this.#logger.error('Error on leave', { error });
+        this.#actions.exit(1);
+      },
+    );
+  }
+}
