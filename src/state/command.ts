@@ -1,0 +1,34 @@
+/**
+ * Everything that changes replicated state is a command in one ordered log; applying the same commands in the same
+ * order gives the same state on every server. A command's number is its first byte in the log (reference/raft.md §4.2).
+ */
+import type { DeregisterRequest, KVSRequest, RegisterRequest, WriteRequest } from '../model/index.ts';
+
+/** Forgets deletions up to an index, so that the tombstones table does not grow for ever. */
+export interface TombstoneRequest extends WriteRequest {
+  readonly Op: 'reap';
+  /** Tombstones with this index or a lower one go. */
+  readonly ReapIndex: number;
+}
+
+/** Payload and result of every command, by name. */
+export interface Commands {
+  Register: { request: RegisterRequest; result: null };
+  Deregister: { request: DeregisterRequest; result: null };
+  /** null for unconditional operations, else whether it was applied. */
+  KVS: { request: KVSRequest; result: boolean | null };
+  Tombstone: { request: TombstoneRequest; result: null };
+}
+
+export type CommandName = keyof Commands;
+export type CommandOf<T extends CommandName> = { readonly type: T; readonly request: Commands[T]['request'] };
+export type Command = { [T in CommandName]: CommandOf<T> }[CommandName];
+export type CommandResult<T extends CommandName = CommandName> = Commands[T]['result'];
+
+/** Type numbers in the log. */
+export const commandNumbers: Readonly<Record<CommandName, number>> = {
+  Register: 0,
+  Deregister: 1,
+  KVS: 2,
+  Tombstone: 5,
+};

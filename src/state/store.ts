@@ -1,0 +1,334 @@
+/**
+ * The replicated state machine: commands in, in log order; answers out, each with the index its watchers wait on.
+ * Nothing here waits, and the same commands give the same state everywhere (DESIGN rule 1).
+ *
+ * Every query takes an optional list to which it adds what its answer depends on; give it to {@link StateStore.watch}
+ * to be woken when that changes. Answers and their rows are frozen and the same objects as long as they say the same
+ * (see catalog.ts, kv-table.ts).
+ */
+import { type ByteString, invariant } from '../lib/index.ts';
+import type {
+  CheckServiceNode,
+  DirEntry,
+  HealthCheck,
+  Node,
+  NodeInfo,
+  NodeService,
+  ServiceNode,
+} from '../model/index.ts';
+import { Catalog, type NodeEntry, noChecks, type ServiceGroup, unionOfTags } from './catalog.ts';
+import type { CommandName, CommandOf, CommandResult } from './command.ts';
+import { applyDeregister } from './deregister.ts';
+import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
+import { KvTable, type Tombstone } from './kv-table.ts';
+import { applyKvs } from './kvs.ts';
+import { applyRegister } from './register.ts';
+import { applyTombstone } from './tombstone.ts';
+import { Transaction } from './transaction.ts';
+import { watchKeys, Watches } from './watches.ts';
+
+/** The tables a command may change. */
+interface Tables {
+  readonly catalog: Catalog;
+  readonly kv: KvTable;
+  readonly rows: IndexRows;
+}
+
+/** What a query says, and the index it says it at; 1 or more. */
+export interface Answer<T> {
+  readonly index: number;
+  readonly result: T;
+}
+
+/** The state at one index, for a snapshot. Later commands do not reach it. */
+export interface StateSnapshot {
+  readonly lastIndex: number;
+  readonly nodes: readonly NodeInfo[];
+  readonly nodeRows: readonly Node[];
+  readonly kv: KvTable;
+  readonly indexRows: readonly IndexRow[];
+}
+
+type WatchList = string[] | undefined;
+
+const appliers: {
+  readonly [T in CommandName]: (tables: Tables, tx: Transaction, request: CommandOf<T>['request']) => CommandResult<T>;
+} = {
+  Register: applyRegister,
+  Deregister: applyDeregister,
+  KVS: applyKvs,
+  Tombstone: applyTombstone,
+};
+
+const none: readonly never[] = Object.freeze([]);
+
+export class StateStore {
+  readonly #catalog = new Catalog();
+  readonly #kv = new KvTable();
+  readonly #rows = new IndexRows();
+  readonly #watches = new Watches();
+  readonly #tables: Tables = { catalog: this.#catalog, kv: this.#kv, rows: this.#rows };
+  #lastIndex = 0;
+
+  /** Index of the last command applied, failed ones included. */
+  get lastIndex(): number {
+    return this.#lastIndex;
+  }
+
+  /** Index of the newest deletion in the KV table; 0 when there was none. */
+  get tombstoneIndex(): number {
+    return this.#rows.get('tombstones');
+  }
+
+  /** How many watch keys have watchers; for tests and metrics. */
+  get watchedKeys(): number {
+    return this.#watches.size;
+  }
+
+  /**
+   * Applies the command logged at `index`, which must be greater than the last, then wakes who watches what it
+   * changed. A failed command consumes its index and changes nothing.
+   * @throws CallError the command's own failure, in the peer's words.
+   */
+  apply<T extends CommandName>(index: number, command: CommandOf<T>): CommandResult<T> {
+    invariant(index > this.#lastIndex, `command ${index} comes after ${this.#lastIndex}`);
+    this.#lastIndex = index;
+    const tx = new Transaction(index, this.#watches);
+    let result: CommandResult<T>;
+    try {
+      result = appliers[command.type](this.#tables, tx, command.request);
+    } catch (error) {
+      tx.rollback();
+      throw error;
+    }
+    tx.commit();
+    return result;
+  }
+
+  /** See {@link Watches.watch}. */
+  watch(keys: readonly string[], callback: () => void): () => void {
+    return this.#watches.watch(keys, callback);
+  }
+
+  /**
+   * The state as it is now. KV is copied in O(1); the catalog costs one list of references over its nodes, services and
+   * checks, of which unchanged nodes are reused from the last one.
+   */
+  snapshot(): StateSnapshot {
+    return {
+      lastIndex: this.#lastIndex,
+      nodes: this.#catalog.nodeInfos,
+      nodeRows: this.#catalog.nodeList,
+      kv: this.#kv.clone(),
+      indexRows: this.#rows.all(),
+    };
+  }
+
+  nodes(watch?: WatchList): Answer<readonly Node[]> {
+    watch?.push(watchKeys.nodes);
+    return this.#answer(this.#rows.get('nodes'), this.#catalog.nodeList);
+  }
+
+  /** The node's row by name, without index; undefined when it is unknown. */
+  node(name: string): Node | undefined {
+    return this.#catalog.node(name)?.node;
+  }
+
+  /** A node's check, without index. */
+  nodeCheck(node: string, checkId: string): HealthCheck | undefined {
+    return this.#catalog.node(node)?.checks.map.get(checkId.toLowerCase());
+  }
+
+  /** A node's service, without index. */
+  nodeService(node: string, serviceId: string): NodeService | undefined {
+    return this.#catalog.node(node)?.services.get(serviceId.toLowerCase())?.service;
+  }
+
+  /**
+   * Service name → union of tags.
+   * @param keep only instances on nodes for which it is true.
+   */
+  services(watch?: WatchList, keep?: (node: Node) => boolean): Answer<Readonly<Record<string, readonly string[]>>> {
+    watch?.push(watchKeys.services);
+    if (keep === undefined) return this.#answer(this.#rows.get('services'), this.#catalog.tagsByService);
+    watch?.push(watchKeys.nodes);
+    const kept = this.#catalog.nodes().filter((entry) => keep(entry.node));
+    const tags = unionOfTags(kept.flatMap((entry) => entry.serviceList));
+    return this.#answer(this.#rows.max('services', 'nodes'), Object.fromEntries(tags));
+  }
+
+  /** Instances of a service as the catalog lists them. */
+  serviceNodes(name: string, watch?: WatchList): Answer<readonly ServiceNode[]> {
+    watch?.push(watchKeys.service(name));
+    const group = this.#catalog.service(name);
+    return group === undefined
+      ? this.#answer(this.#absentService(false), none)
+      : this.#answer(this.#rows.get(serviceRow(group.name)), group.catalog);
+  }
+
+  /** Instances of a service with the checks that concern them. */
+  serviceHealth(name: string, watch?: WatchList): Answer<readonly CheckServiceNode[]> {
+    watch?.push(watchKeys.service(name));
+    const group = this.#catalog.service(name);
+    return group === undefined
+      ? this.#answer(this.#absentService(true), none)
+      : this.#answer(this.#rows.get(serviceRow(group.name)), group.health);
+  }
+
+  /** Proxies for the service and its Connect-native instances. */
+  connectNodes(name: string, watch?: WatchList): Answer<readonly ServiceNode[]> {
+    const group = this.#connectGroup(name, watch);
+    return group === undefined
+      ? this.#answer(this.#absentService(false), none)
+      : this.#answer(this.#rowOfInstances(group), group.catalog);
+  }
+
+  connectHealth(name: string, watch?: WatchList): Answer<readonly CheckServiceNode[]> {
+    const group = this.#connectGroup(name, watch);
+    return group === undefined
+      ? this.#answer(this.#absentService(true), none)
+      : this.#answer(this.#rowOfInstances(group), group.health);
+  }
+
+  /** Instances that answer at an address, their own or their node's. */
+  servicesAtAddress(address: string, watch?: WatchList): Answer<readonly ServiceNode[]> {
+    watch?.push(watchKeys.services, watchKeys.nodes);
+    const group = this.#catalog.atAddress(address);
+    return this.#answer(this.#rows.max('nodes', 'services'), group?.catalog ?? none);
+  }
+
+  /** A node, by name or by a unique beginning of its id (2 characters or more), with its services. */
+  nodeServices(
+    nameOrId: string,
+    watch?: WatchList,
+  ): Answer<{
+    readonly node: Node;
+    readonly list: readonly NodeService[];
+    readonly map: Readonly<Record<string, NodeService>>;
+  } | null> {
+    let entry = this.#catalog.node(nameOrId);
+    if (entry === undefined && idPrefix.test(nameOrId)) {
+      // A node may come whose id fits, or a second one that makes it ambiguous.
+      watch?.push(watchKeys.nodes);
+      entry = this.#catalog.nodeByIdPrefix(nameOrId);
+    }
+    watch?.push(watchKeys.node(entry?.key ?? nameOrId));
+    if (entry === undefined) return this.#answer(0, null);
+    return this.#answer(this.#rows.max('nodes', 'services'), {
+      node: entry.node,
+      list: entry.serviceList,
+      map: entry.serviceMap,
+    });
+  }
+
+  nodeChecks(name: string, watch?: WatchList): Answer<readonly HealthCheck[]> {
+    watch?.push(watchKeys.checksOfNode(name));
+    return this.#answer(this.#rows.get('checks'), this.#catalog.node(name)?.checks.answer ?? noChecks);
+  }
+
+  serviceChecks(name: string, watch?: WatchList): Answer<readonly HealthCheck[]> {
+    watch?.push(watchKeys.checksOfService(name));
+    return this.#answer(this.#rows.get('checks'), this.#catalog.checksOfService(name));
+  }
+
+  /** Checks in a state; `any` for all. */
+  checksInState(state: string, watch?: WatchList): Answer<readonly HealthCheck[]> {
+    watch?.push(state === 'any' ? watchKeys.checks : watchKeys.checksInState(state));
+    const result = state === 'any' ? this.#catalog.allChecks : this.#catalog.checksInState(state);
+    return this.#answer(this.#rows.get('checks'), result);
+  }
+
+  /** One node with services and checks; an empty list when it is unknown. */
+  nodeInfo(name: string, watch?: WatchList): Answer<readonly NodeInfo[]> {
+    watch?.push(watchKeys.node(name), watchKeys.checksOfNode(name));
+    const entry: NodeEntry | undefined = this.#catalog.node(name);
+    return this.#answer(this.#rows.max('nodes', 'services', 'checks'), entry === undefined ? none : [entry.info]);
+  }
+
+  nodeDump(watch?: WatchList): Answer<readonly NodeInfo[]> {
+    watch?.push(watchKeys.nodes, watchKeys.services, watchKeys.checks);
+    return this.#answer(this.#rows.max('nodes', 'services', 'checks'), this.#catalog.nodeInfos);
+  }
+
+  /** The entry of a key in a list of one, or null. */
+  kvGet(key: ByteString, watch?: WatchList): Answer<readonly DirEntry[] | null> {
+    watch?.push(watchKeys.kv(key));
+    const found = this.#kv.answer(key);
+    return found === undefined ? this.#answer(this.#kvTableIndex(), null) : this.#answer(found[0].ModifyIndex, found);
+  }
+
+  /** Entries under a prefix, ordered by bytes; null when there is none. */
+  kvList(prefix: ByteString, watch?: WatchList): Answer<readonly DirEntry[] | null> {
+    const entries: DirEntry[] = [];
+    const index = this.#kvScan(prefix, watch, (entry) => {
+      entries.push(entry);
+    });
+    return this.#answer(index, entries.length === 0 ? null : entries);
+  }
+
+  /**
+   * Names of the keys under a prefix; with a separator cut after its first occurrence behind the prefix, each once.
+   * null when there is none.
+   */
+  kvKeys(prefix: ByteString, separator: ByteString, watch?: WatchList): Answer<readonly ByteString[] | null> {
+    const keys: ByteString[] = [];
+    const index = this.#kvScan(prefix, watch, ({ Key }) => {
+      const at = separator === '' ? -1 : Key.indexOf(separator, prefix.length);
+      const name = at < 0 ? Key : Key.slice(0, at + separator.length);
+      if (keys.at(-1) !== name) keys.push(name);
+    });
+    return this.#answer(index, keys.length === 0 ? null : keys);
+  }
+
+  /** Keys and values left by deletions, for tests and snapshots. */
+  tombstones(): readonly Tombstone[] {
+    return this.#kv.tombstones();
+  }
+
+  #kvScan(prefix: ByteString, watch: WatchList, visit: (entry: DirEntry) => void): number {
+    watch?.push(watchKeys.kvPrefix(prefix));
+    let newest = 0;
+    this.#kv.forPrefix(prefix, (entry) => {
+      newest = Math.max(newest, entry.ModifyIndex);
+      visit(entry);
+    });
+    if (prefix === '') return this.#kvTableIndex();
+    newest = Math.max(newest, this.#kv.newestTombstone(prefix));
+    return newest === 0 ? this.#kvTableIndex() : newest;
+  }
+
+  #kvTableIndex(): number {
+    return this.#rows.max('kvs', 'tombstones');
+  }
+
+  /** A name without instances: the last time any name lost its last one, so that a later creation is greater. */
+  #absentService(withChecks: boolean): number {
+    const extinction = this.#rows.get(serviceLastExtinction);
+    if (extinction !== 0) return extinction;
+    return withChecks ? this.#rows.max('nodes', 'services', 'checks') : this.#rows.max('nodes', 'services');
+  }
+
+  #connectGroup(name: string, watch: WatchList): ServiceGroup | undefined {
+    watch?.push(watchKeys.connect(name));
+    const group = this.#catalog.connect(name);
+    if (watch !== undefined && group !== undefined) {
+      for (const row of this.#namesOf(group)) watch.push(watchKeys.service(row));
+    }
+    return group;
+  }
+
+  #namesOf(group: ServiceGroup): Set<string> {
+    return new Set(group.catalog.map((row) => row.ServiceName));
+  }
+
+  #rowOfInstances(group: ServiceGroup): number {
+    return this.#rows.max(...[...this.#namesOf(group)].map(serviceRow));
+  }
+
+  #answer<T>(index: number, result: T): Answer<T> {
+    return { index: index < 1 ? 1 : index, result };
+  }
+}
+
+/** At least two characters of a UUID. */
+const idPrefix = /^[0-9a-f-]{2,36}$/i;
