@@ -1,3 +1,4 @@
+export { compileFilter, type Filter, FilterError } from './filter/index.ts';
 export {
   formatGoDuration,
   formatGoDurationMs,
@@ -13,3 +14,4 @@ export {
   type GoJsonLayout,
   parseGoJson,
 } from './go-json.ts';
+export { compileGoRegexp, GoRegexpError } from './go-regexp.ts';

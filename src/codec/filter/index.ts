@@ -1,0 +1,2 @@
+export { compileFilter, type Filter } from './compile.ts';
+export { FilterError } from './syntax.ts';
