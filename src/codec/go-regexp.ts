@@ -462,15 +462,14 @@ class Assembler {
 const isWord = rangesTest(perlClasses.w!);
 
 function run({ instructions, start }: Program, text: string): boolean {
-  let current: number[] = [];
-  let upcoming: number[] = [];
+  const current: number[] = [];
+  const waiting: number[] = [];
   const seen = new Int32Array(instructions.length).fill(-1);
   const pending: number[] = [];
   let before = -1;
   for (let at = 0, step = 0; ; step++) {
     const code = at < text.length ? text.codePointAt(at)! : -1;
     pending.push(start, ...current);
-    const waiting: number[] = upcoming;
     waiting.length = 0;
     while (pending.length > 0) {
       const index = pending.pop()!;
@@ -488,7 +487,6 @@ function run({ instructions, start }: Program, text: string): boolean {
       const instruction = instructions[index]!;
       if (instruction.op === 'char' && instruction.test(code)) current.push(instruction.next);
     }
-    upcoming = waiting;
     before = code;
     at += code > 0xffff ? 2 : 1;
   }

@@ -15,3 +15,4 @@ export {
   parseGoJson,
 } from './go-json.ts';
 export { compileGoRegexp, GoRegexpError } from './go-regexp.ts';
+export { HclError, type HclObject, type HclValue, parseHcl } from './hcl.ts';
