@@ -1,0 +1,2 @@
+export type { CliDependencies, CliIo, VersionInfo } from './command.ts';
+export { runCli } from './run.ts';

@@ -1,0 +1,114 @@
+/**
+ * The table of commands. A command's name may have two words; the longest name that fits wins, so `registrator` and
+ * `registrator explain` live side by side.
+ */
+import type { Command } from './command.ts';
+import { catalogDatacenters } from './commands/catalog-datacenters.ts';
+import { catalogNodes } from './commands/catalog-nodes.ts';
+import { catalogServices } from './commands/catalog-services.ts';
+import { forceLeave } from './commands/force-leave.ts';
+import { health } from './commands/health.ts';
+import { info } from './commands/info.ts';
+import { join } from './commands/join.ts';
+import { keygen } from './commands/keygen.ts';
+import { kvDelete } from './commands/kv-delete.ts';
+import { kvExport } from './commands/kv-export.ts';
+import { kvGet } from './commands/kv-get.ts';
+import { kvImport } from './commands/kv-import.ts';
+import { kvPut } from './commands/kv-put.ts';
+import { leave } from './commands/leave.ts';
+import { maint } from './commands/maint.ts';
+import { members } from './commands/members.ts';
+import { monitor } from './commands/monitor.ts';
+import { reload } from './commands/reload.ts';
+import { version } from './commands/version.ts';
+import { wrap } from './text.ts';
+
+/** Runs the agent itself; its flags are those of the configuration and have their own help. */
+const agent: Command = {
+  name: 'agent',
+  summary: 'Run an agent',
+  help: '',
+  execute: (argv, io, { runAgent }) => runAgent(argv, io),
+};
+
+const commands: readonly Command[] = [
+  agent,
+  catalogDatacenters,
+  catalogNodes,
+  catalogServices,
+  forceLeave,
+  health,
+  info,
+  join,
+  keygen,
+  kvDelete,
+  kvExport,
+  kvGet,
+  kvImport,
+  kvPut,
+  leave,
+  maint,
+  members,
+  monitor,
+  reload,
+  version,
+];
+
+/** First words that are no commands themselves. */
+const groups: Readonly<Record<string, { readonly summary: string; readonly description: string }>> = {
+  catalog: {
+    summary: 'Ask the catalog',
+    description: 'Asks the catalog, the list of everything that is registered in a datacenter.',
+  },
+  kv: { summary: 'Read and write the key-value store', description: 'Reads and writes the key-value store.' },
+};
+
+export type Found =
+  | { readonly kind: 'command'; readonly command: Command; readonly argv: readonly string[] }
+  | { readonly kind: 'group'; readonly help: string }
+  | { readonly kind: 'unknown' };
+
+/** What the words of a command line mean. */
+export function findCommand(argv: readonly string[]): Found {
+  const [first = '', second = ''] = argv;
+  const named = (name: string): Command | undefined => commands.find((command) => command.name === name);
+  const two = named(`${first} ${second}`);
+  if (two) return { kind: 'command', command: two, argv: argv.slice(2) };
+  const one = named(first);
+  if (one) return { kind: 'command', command: one, argv: argv.slice(1) };
+  return Object.hasOwn(groups, first) ? { kind: 'group', help: groupHelp(first) } : { kind: 'unknown' };
+}
+
+function groupHelp(name: string): string {
+  const members = commands.filter((command) => command.name.startsWith(`${name} `));
+  return [
+    `Usage: portolan ${name} <subcommand> [options] [args]`,
+    '',
+    ...wrap(groups[name]!.description, 2),
+    '',
+    'Subcommands:',
+    '',
+    ...list(members.map(({ name, summary }) => [name.split(' ')[1]!, summary])),
+  ].join('\n');
+}
+
+/** What is printed when nobody says what to do. */
+export function overview(): string {
+  return [
+    'Usage: portolan [--version] [--help] <command> [<args>]',
+    '',
+    'Available commands are:',
+    ...list(
+      [
+        ...commands.filter(({ name }) => !name.includes(' ')).map(({ name, summary }) => [name, summary] as const),
+        ...Object.entries(groups).map(([name, { summary }]) => [name, summary] as const),
+      ].sort(([a], [b]) => (a < b ? -1 : 1)),
+    ),
+  ].join('\n');
+}
+
+function list(entries: readonly (readonly [string, string])[]): string[] {
+  const width = Math.max(...entries.map(([name]) => name.length));
+  return entries.map(([name, summary]) => `    ${name.padEnd(width)}    ${summary}`);
+}
