@@ -1,0 +1,567 @@
+/**
+ * One packet in, one packet out. Chooses the handler by zone, makes the named calls, and puts the sections together
+ * as reference/dns.md §3-§9 describes. Holds one set of options; a reload makes a new responder.
+ */
+import { formatGoDurationMs } from '../codec/index.ts';
+import type { CheckServiceNode, Node } from '../model/index.ts';
+import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
+import { addressOfReverseName, addressToHex, addressToText, parseAddress } from './address.ts';
+import { Catalog, type CatalogDependencies, isUnknownDatacenter } from './catalog.ts';
+import { type Domains, domainsOf, type Lookup, lookupLabels, lookupOf, zoneOf } from './dispatch.ts';
+import { type DnsOptions, serviceTtlSeconds } from './dns-options.ts';
+import { healthy, type HostName, type Instance, InstanceCache, type InstanceSettings } from './instances.ts';
+import { type LimitedQuestion, limitSections, type MutableSections, type Transport, udpRecordLimit } from './limits.ts';
+import {
+  classIN,
+  type Edns,
+  flagBit,
+  type Query,
+  receive,
+  recordType,
+  type ResourceRecord,
+  responseCode,
+} from './message.ts';
+import { type OptRecord, replyFlags, writeMessage } from './message-writer.ts';
+import { DnsFormatError, type Name, parseName } from './name.ts';
+import { addressRecord, cnameRecord, familyFits, metaRecords, nsRecord, ptrRecord, soaRecord } from './records.ts';
+import { codeOf, type Recursor, type RecursorClient } from './recursor.ts';
+import { nodeAddress } from './translate.ts';
+
+/** Names of our own zone resolved below a CNAME, one inside the other. */
+const resolutionDepthMax = 3;
+/** Records of a resolved host name that go into an answer for a client without EDNS. */
+const resolvedRecordsMax = 5;
+/** Host names resolved for one SRV answer; further ones are named without their addresses. */
+const resolutionsMax = 64;
+/** Name servers named in one answer. */
+const nameServersMax = 3;
+const nameServerService = { service: 'consul', tag: '', connect: false, ingress: false } as const;
+/** Node names that may stand in an NS record (reference/dns.md §3). */
+const validNodeName = /^[A-Za-z0-9\\-]+$/;
+
+export interface ResponderDependencies extends CatalogDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly recursorClient: RecursorClient;
+}
+
+interface Answer extends MutableSections {
+  code: number;
+  truncated: boolean;
+}
+
+export class Responder {
+  readonly #options: DnsOptions;
+  readonly #recursors: readonly Recursor[];
+  readonly #recursorClient: RecursorClient;
+  readonly #catalog: Catalog;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #logger: Logger;
+  readonly #metrics: Metrics;
+  readonly #domains: Domains;
+  readonly #primaryName: Name;
+  readonly #nodeTtl: number;
+  readonly #metricLabels: readonly [{ readonly name: string; readonly value: string }];
+  readonly #instances = new InstanceCache();
+  readonly #nodesByAddress = new WeakMap<readonly Node[], ReadonlyMap<string, string>>();
+
+  constructor(dependencies: ResponderDependencies, options: DnsOptions, recursors: readonly Recursor[]) {
+    this.#options = options;
+    this.#recursors = recursors;
+    this.#recursorClient = dependencies.recursorClient;
+    this.#catalog = new Catalog(dependencies, options);
+    this.#clock = dependencies.clock;
+    this.#random = dependencies.random;
+    this.#logger = dependencies.logger;
+    this.#metrics = dependencies.metrics;
+    this.#domains = domainsOf(options.domain, options.altDomain);
+    this.#primaryName = parseName(this.#domains.primary);
+    this.#nodeTtl = Math.trunc(options.nodeTtlMs / 1000);
+    this.#metricLabels = [{ name: 'node', value: options.nodeName }];
+  }
+
+  /** The reply to `packet`, or null when none is sent. Never rejects. */
+  async respond(packet: Buffer, transport: Transport, client: string): Promise<Buffer | null> {
+    try {
+      const received = receive(packet);
+      if (received.kind === 'ignore') return null;
+      if (received.kind === 'reject') return received.reply;
+      const { query } = received;
+      const labels = lookupLabels(query.name);
+      switch (zoneOf(labels, this.#domains)) {
+        case 'own':
+          return await this.#respondOwn(query, labels, transport, client);
+        case 'reverse':
+          return await this.#respondReverse(query, labels, transport, client);
+        case 'other':
+          return this.#recursors.length > 0
+            ? await this.#forward(query, transport, client)
+            : this.#write(query, emptyAnswer(responseCode.REFUSED), {
+                authoritative: false,
+                recursionAvailable: false,
+                edns: null,
+              });
+      }
+    } catch (error) {
+      this.#logger.warn('failed to respond', { error: String(error) });
+      return null;
+    }
+  }
+
+  async #respondOwn(query: Query, labels: readonly string[], transport: Transport, client: string): Promise<Buffer> {
+    const startedMs = this.#clock.monotonicMs();
+    const answer = await this.#answerOwn(query, labels, transport);
+    const reply = this.#write(query, answer, {
+      authoritative: true,
+      recursionAvailable: this.#recursors.length > 0,
+      edns: query.edns,
+    });
+    const latencyMs = this.#clock.monotonicMs() - startedMs;
+    this.#metrics.sample(['dns', 'domain_query'], latencyMs, this.#metricLabels);
+    this.#logger.debug('request served from client', {
+      name: query.name.text,
+      type: query.type,
+      class: query.class,
+      latency: formatGoDurationMs(latencyMs),
+      client,
+      client_network: transport,
+    });
+    return reply;
+  }
+
+  async #answerOwn(query: Query, labels: readonly string[], transport: Transport): Promise<Answer> {
+    const answer = emptyAnswer(responseCode.NOERROR);
+    switch (query.type) {
+      case recordType.SOA: {
+        const servers = await this.#nameServers();
+        answer.answer = [this.#soa()];
+        answer.authority = servers.records;
+        answer.additional = servers.glue;
+        return answer;
+      }
+      case recordType.NS: {
+        const servers = await this.#nameServers();
+        answer.answer = servers.records;
+        answer.additional = servers.glue;
+        return answer;
+      }
+      case recordType.AXFR:
+        return emptyAnswer(responseCode.NOTIMP);
+      default:
+        return await this.#lookUp(query, labels, transport, resolutionDepthMax);
+    }
+  }
+
+  /** Answers a name of our zone by what it asks for. */
+  async #lookUp(
+    question: LimitedQuestion,
+    labels: readonly string[],
+    transport: Transport,
+    depth: number,
+  ): Promise<Answer> {
+    const lookup = lookupOf(labels, question.type, this.#domains);
+    try {
+      switch (lookup.kind) {
+        case 'node':
+          return await this.#lookUpNode(question, lookup, depth);
+        case 'service':
+          return await this.#lookUpService(question, lookup, transport, depth);
+        case 'query':
+          // No named call executes prepared queries yet, so every one of them is unknown (reference/dns.md §6.4).
+          return this.#notFound(responseCode.NXDOMAIN);
+        case 'address':
+          return this.#lookUpAddress(lookup);
+        case 'invalid':
+          this.#logger.warn('QName invalid', { qname: question.name.text });
+          return this.#notFound(responseCode.NXDOMAIN);
+      }
+    } catch (error) {
+      if (error instanceof DnsFormatError) throw error;
+      if (isUnknownDatacenter(error)) return this.#notFound(responseCode.NXDOMAIN);
+      this.#logger.error('rpc error', { error: messageOf(error) });
+      return emptyAnswer(responseCode.SERVFAIL);
+    }
+  }
+
+  async #lookUpNode(
+    question: LimitedQuestion,
+    lookup: Extract<Lookup, { kind: 'node' }>,
+    depth: number,
+  ): Promise<Answer> {
+    const { type } = question;
+    const answer = emptyAnswer(responseCode.NOERROR);
+    const wantsMeta = type === recordType.ANY || type === recordType.TXT;
+    if (!wantsMeta && type !== recordType.A && type !== recordType.AAAA) return answer;
+    const node = await this.#catalog.node(lookup.datacenter || this.#options.datacenter, lookup.node);
+    if (node === null) return this.#notFound(responseCode.NXDOMAIN);
+
+    if (type !== recordType.TXT) {
+      const text = nodeAddress(node, this.#wan(node.Datacenter || lookup.datacenter), type);
+      const address = parseAddress(text);
+      if (address === null) {
+        const target = parseName(text);
+        answer.answer.push(cnameRecord(null, this.#nodeTtl, target), ...(await this.#resolve(target, depth)));
+      } else if (familyFits(type, address)) answer.answer.push(addressRecord(null, this.#nodeTtl, address));
+    }
+    // Metadata is a map: its order means nothing, and must not look as if it did.
+    if (wantsMeta || this.#options.nodeMetaTxt) {
+      const meta = this.#shuffled(metaRecords(null, this.#nodeTtl, node.Meta));
+      (wantsMeta ? answer.answer : answer.additional).push(...meta);
+    }
+    return answer;
+  }
+
+  async #lookUpService(
+    question: LimitedQuestion,
+    lookup: Extract<Lookup, { kind: 'service' }>,
+    transport: Transport,
+    depth: number,
+  ): Promise<Answer> {
+    const datacenter = lookup.datacenter || this.#options.datacenter;
+    const ttl = serviceTtlSeconds(this.#options.serviceTtlMs, lookup.service);
+    const found = await this.#catalog.serviceInstances(datacenter, lookup);
+    return await this.#answerInstances(question, found, ttl, datacenter, transport, depth);
+  }
+
+  /** The answer that service instances give: filtered, shuffled, built, limited. */
+  async #answerInstances(
+    question: LimitedQuestion,
+    found: readonly CheckServiceNode[],
+    ttl: number,
+    datacenter: string,
+    transport: Transport,
+    depth: number,
+  ): Promise<Answer> {
+    const settings: InstanceSettings = {
+      datacenter,
+      domain: this.#domains.primary,
+      wan: this.#wan(datacenter),
+      nodeMetaTxt: this.#options.nodeMetaTxt,
+    };
+    const prepared = this.#instances.get(found, this.#options.onlyPassing, question.type, ttl, settings);
+    if (prepared === null) return this.#notFound(responseCode.NXDOMAIN);
+    const answer = emptyAnswer(responseCode.NOERROR);
+    // What lies beyond the first record too many is cut anyway.
+    const enough = transport === 'udp' ? udpRecordLimit(question.edns, this.#options.udpAnswerLimit) + 1 : Infinity;
+    if (question.type === recordType.SRV) await this.#collectSrv(question, prepared, ttl, depth, enough, answer);
+    else await this.#collectAddresses(question, prepared, ttl, depth, enough, answer);
+    const trimmed = limitSections(transport, question, answer, this.#options);
+    answer.truncated = trimmed && this.#options.enableTruncate;
+    if (answer.answer.length === 0 && !answer.truncated) answer.authority = [this.#soa()];
+    return answer;
+  }
+
+  async #collectAddresses(
+    question: LimitedQuestion,
+    prepared: readonly Instance[],
+    ttl: number,
+    depth: number,
+    enough: number,
+    into: MutableSections,
+  ): Promise<void> {
+    const seen = new Set<string>();
+    let hostName: HostName | null = null;
+    let instances = 0;
+    for (const instance of this.#shuffled(prepared)) {
+      const target = targetFor(instance, question.name);
+      if (target.kind === 'hostName') {
+        hostName ??= target;
+        continue;
+      }
+      if (target.answer.length === 0 || seen.has(target.key)) continue;
+      seen.add(target.key);
+      into.answer.push(...target.answer);
+      instances++;
+      if (instances === this.#options.aRecordLimit || into.answer.length >= enough) return;
+    }
+    if (into.answer.length > 0 || hostName === null) return;
+    into.answer.push(hostName.first, ...(await this.#resolveForService(hostName.name, question.edns, ttl, depth)));
+  }
+
+  async #collectSrv(
+    question: LimitedQuestion,
+    prepared: readonly Instance[],
+    ttl: number,
+    depth: number,
+    enough: number,
+    into: MutableSections,
+  ): Promise<void> {
+    const seen = new Set<string>();
+    let resolutions = 0;
+    for (const instance of this.#shuffled(prepared)) {
+      if (seen.has(instance.srvKey)) continue;
+      seen.add(instance.srvKey);
+      const target = targetFor(instance, question.name);
+      if (target.kind === 'address') {
+        into.answer.push(...target.answer);
+        into.additional.push(...target.additional);
+      } else {
+        into.answer.push(target.first);
+        if (resolutions++ < resolutionsMax) {
+          into.additional.push(...(await this.#resolveForService(target.name, question.edns, ttl, depth)));
+        }
+      }
+      into.additional.push(...instance.meta);
+      if (into.answer.length >= enough) return;
+    }
+  }
+
+  /** Uniformly random order, drawn as far as it is read. */
+  *#shuffled<T>(items: readonly T[]): Generator<T> {
+    const pool = items.slice();
+    for (let i = 0; i < pool.length; i++) {
+      const j = i + Math.floor(this.#random.next() * (pool.length - i));
+      const drawn = pool[j]!;
+      pool[j] = pool[i]!;
+      pool[i] = drawn;
+      yield drawn;
+    }
+  }
+
+  #lookUpAddress({ owner, address }: Extract<Lookup, { kind: 'address' }>): Answer {
+    const answer = emptyAnswer(responseCode.NOERROR);
+    if (address !== null) answer.answer = [addressRecord(parseName(owner), this.#nodeTtl, address)];
+    return answer;
+  }
+
+  /** CNAME, A and AAAA records a host name leads to, as services answer them. */
+  async #resolveForService(name: Name, edns: Edns | null, ttl: number, depth: number): Promise<ResourceRecord[]> {
+    const resolved = await this.#resolve(name, depth);
+    const kept = edns === null ? resolved.slice(0, resolvedRecordsMax) : resolved;
+    return kept.map((record) => ({ ...record, ttl }));
+  }
+
+  async #resolve(name: Name, depth: number): Promise<ResourceRecord[]> {
+    const labels = lookupLabels(name);
+    let found: readonly ResourceRecord[];
+    if (zoneOf(labels, this.#domains) === 'own') {
+      if (depth < 1) {
+        this.#logger.error("Infinite recursion detected for name, won't perform any CNAME resolution.", {
+          name: name.text,
+        });
+        return [];
+      }
+      const question = { name, type: recordType.ANY, class: classIN, edns: null };
+      found = (await this.#lookUp(question, labels, 'udp', depth - 1)).answer;
+    } else found = await this.#resolveOutside(name);
+    return found
+      .filter(({ type }) => type === recordType.CNAME || type === recordType.A || type === recordType.AAAA)
+      .map((record) => (record.owner === null ? { ...record, owner: name } : record));
+  }
+
+  async #resolveOutside(name: Name): Promise<readonly ResourceRecord[]> {
+    if (this.#recursors.length === 0) return [];
+    const [high, low] = this.#random.bytes(2) as Uint8Array & [number, number];
+    const id = (high << 8) | low;
+    const question = { name, type: recordType.A, class: classIN };
+    const sections = { answer: [], authority: [], additional: [] };
+    const packet = writeMessage(id, flagBit.RD, question, sections, { compress: true });
+    for (const recursor of this.#recursors) {
+      try {
+        const outgoing = { packet, name, type: recordType.A };
+        const timeoutMs = this.#options.recursorTimeoutMs;
+        const message = await this.#recursorClient.exchange(recursor, outgoing, 'udp', timeoutMs);
+        this.#logger.debug('cname recurse RTT for name', { name: name.text, recursor: recursor.text });
+        return message.answer;
+      } catch (error) {
+        this.#logger.error('cname recurse failed for name', { name: name.text, error: messageOf(error) });
+      }
+    }
+    this.#logger.error('all resolvers failed for name', { name: name.text });
+    return [];
+  }
+
+  async #respondReverse(
+    query: Query,
+    labels: readonly string[],
+    transport: Transport,
+    client: string,
+  ): Promise<Buffer | null> {
+    const startedMs = this.#clock.monotonicMs();
+    const target = await this.#reverseTarget(labels);
+    if (target === null) return await this.#forward(query, transport, client);
+    const answer = emptyAnswer(responseCode.NOERROR);
+    answer.answer = [ptrRecord(null, parseName(target))];
+    if (query.type === recordType.SOA) answer.authority = [this.#soa()];
+    const reply = this.#write(query, answer, {
+      authoritative: true,
+      recursionAvailable: this.#recursors.length > 0,
+      edns: query.edns,
+    });
+    const latencyMs = this.#clock.monotonicMs() - startedMs;
+    this.#metrics.sample(['dns', 'ptr_query'], latencyMs, this.#metricLabels);
+    this.#logger.debug('request served from client', {
+      question: query.name.text,
+      latency: formatGoDurationMs(latencyMs),
+      client,
+      client_network: transport,
+    });
+    return reply;
+  }
+
+  /** Name of the node, else of the service, at the address that a reverse name stands for. */
+  async #reverseTarget(labels: readonly string[]): Promise<string | null> {
+    const address = addressOfReverseName(labels);
+    if (address === null) return null;
+    const { datacenter } = this.#options;
+    const domain = this.#domains.primary;
+    try {
+      const nodes = await this.#catalog.nodes(datacenter);
+      const node = this.#indexByAddress(nodes).get(addressToHex(address));
+      if (node !== undefined) return `${node}.node.${datacenter}.${domain}`;
+      const [instance] = await this.#catalog.instancesAt(datacenter, addressToText(address));
+      return instance === undefined ? null : `${instance.ServiceName}.service.${datacenter}.${domain}`;
+    } catch (error) {
+      this.#logger.error('rpc error', { error: messageOf(error) });
+      return null;
+    }
+  }
+
+  #indexByAddress(nodes: readonly Node[]): ReadonlyMap<string, string> {
+    const found = this.#nodesByAddress.get(nodes);
+    if (found !== undefined) return found;
+    const index = new Map<string, string>();
+    for (const node of nodes) {
+      const address = parseAddress(node.Address);
+      const key = address === null ? '' : addressToHex(address);
+      if (key !== '' && !index.has(key)) index.set(key, node.Node);
+    }
+    this.#nodesByAddress.set(nodes, index);
+    return index;
+  }
+
+  /** Passes the query on to the recursors; their first usable answer goes back as it is. */
+  async #forward(query: Query, transport: Transport, client: string): Promise<Buffer | null> {
+    const startedMs = this.#clock.monotonicMs();
+    const question = query.name.text;
+    const outgoing = { packet: query.packet, name: query.name, type: query.type };
+    const served = (): void =>
+      this.#logger.debug('request served from client', {
+        question,
+        network: transport,
+        latency: formatGoDurationMs(this.#clock.monotonicMs() - startedMs),
+        client,
+        client_network: transport,
+      });
+    for (const recursor of this.#recursors) {
+      const askedMs = this.#clock.monotonicMs();
+      try {
+        const timeoutMs = this.#options.recursorTimeoutMs;
+        const message = await this.#recursorClient.exchange(recursor, outgoing, transport, timeoutMs);
+        const code = codeOf(message);
+        if (code !== responseCode.NOERROR && code !== responseCode.NXDOMAIN) {
+          this.#logger.debug('recurse failed for question', { question, recursor: recursor.text, rcode: code });
+          continue;
+        }
+        const rtt = formatGoDurationMs(this.#clock.monotonicMs() - askedMs);
+        this.#logger.debug('recurse succeeded for question', { question, rtt, recursor: recursor.text });
+        const compress = !this.#options.disableCompression;
+        const reply = writeMessage(query.id, message.flags, message.question, message, { compress });
+        served();
+        return reply;
+      } catch (error) {
+        this.#logger.error('recurse failed', { error: messageOf(error) });
+      }
+    }
+    this.#logger.error('all resolvers failed for question from client', {
+      question,
+      client,
+      client_network: transport,
+    });
+    served();
+    return this.#write(query, emptyAnswer(responseCode.SERVFAIL), {
+      authoritative: false,
+      recursionAvailable: true,
+      edns: query.edns,
+    });
+  }
+
+  /** NS records and glue of up to three healthy servers, in random order. */
+  async #nameServers(): Promise<{ readonly records: ResourceRecord[]; readonly glue: ResourceRecord[] }> {
+    const { datacenter } = this.#options;
+    const records: ResourceRecord[] = [];
+    const glue: ResourceRecord[] = [];
+    let found: readonly CheckServiceNode[];
+    try {
+      found = await this.#catalog.serviceInstances(datacenter, nameServerService);
+    } catch (error) {
+      this.#logger.error('rpc error', { error: messageOf(error) });
+      return { records, glue };
+    }
+    const usable = healthy(found, this.#options.onlyPassing);
+    if (usable.length === 0) this.#logger.warn('no servers found');
+    for (const { Node } of this.#shuffled(usable)) {
+      if (!validNodeName.test(Node.Node)) {
+        this.#logger.warn('Skipping invalid node for NS records', { node: Node.Node });
+        continue;
+      }
+      const target = parseName(`${Node.Node}.node.${datacenter}.${this.#domains.primary}`.toLowerCase());
+      records.push(nsRecord(this.#primaryName, this.#nodeTtl, target));
+      const address = parseAddress(nodeAddress(Node, false, recordType.ANY));
+      if (address !== null) glue.push(addressRecord(target, this.#nodeTtl, address));
+      if (records.length === nameServersMax) break;
+    }
+    return { records, glue };
+  }
+
+  #notFound(code: number): Answer {
+    const answer = emptyAnswer(code);
+    answer.authority = [this.#soa()];
+    return answer;
+  }
+
+  #soa(): ResourceRecord {
+    return soaRecord(this.#domains.primary, this.#options.soa, Math.floor(this.#clock.wallMs() / 1000));
+  }
+
+  /** Whether addresses for far clients are answered for records of this datacenter. */
+  #wan(datacenter: string): boolean {
+    return this.#options.translateWanAddrs && datacenter !== '' && datacenter !== this.#options.datacenter;
+  }
+
+  #write(
+    query: Query,
+    answer: Answer,
+    header: { readonly authoritative: boolean; readonly recursionAvailable: boolean; readonly edns: Edns | null },
+  ): Buffer {
+    const flags = replyFlags(query, {
+      code: answer.code,
+      authoritative: header.authoritative,
+      recursionAvailable: header.recursionAvailable,
+      truncated: answer.truncated,
+    });
+    const opt = header.edns === null ? null : optRecord(header.edns);
+    return writeMessage(query.id, flags, query, answer, { compress: !this.#options.disableCompression, opt });
+  }
+}
+
+/** Echoes the client's EDNS with its subnet option; scope 0, for no answer here depends on the subnet. */
+function optRecord({ udpSize, clientSubnet }: Edns): OptRecord {
+  if (clientSubnet === null) return { udpSize, data: noOptions };
+  const { family, sourcePrefix, address } = clientSubnet;
+  const head = Buffer.alloc(8);
+  head.writeUInt16BE(8, 0);
+  head.writeUInt16BE(4 + address.length, 2);
+  head.writeUInt16BE(family, 4);
+  head[6] = sourcePrefix;
+  return { udpSize, data: Buffer.concat([head, address]) };
+}
+
+const noOptions = new Uint8Array(0);
+
+function targetFor({ target }: Instance, questionName: Name): Instance['target'] {
+  return target.kind === 'hostName' && target.self !== null && target.name.text === questionName.text
+    ? target.self
+    : target;
+}
+
+function emptyAnswer(code: number): Answer {
+  return { code, truncated: false, answer: [], authority: [], additional: [] };
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,158 @@
+// The recorded answers of the real Consul 1.8.7, replayed against the DNS server over loopback, with a catalog in
+// memory that is filled by the recordings' own registrations. The same files run against the whole agent in
+// test/golden/dns.test.ts; what needs more than a catalog is left to that run (see `outOfScope`).
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseGoDurationMs } from '../../../src/codec/index.ts';
+import { createDnsServer, defaultDnsOptions, type DnsOptions, type DnsServer } from '../../../src/dns/index.ts';
+import { SystemClock } from '../../../src/node/system-clock.ts';
+import { SystemRandom } from '../../../src/node/system-random.ts';
+import { askTcp, askUdp, type ScriptedAnswer, type ScriptedRecursor, startRecursor } from './dns-client.ts';
+import { FakeCatalog } from './fake-catalog.ts';
+import { silentLogger, silentMetrics } from './silent.ts';
+
+interface Case {
+  id: string;
+  query: { name?: string; proto?: string; waitMs?: number };
+  before?: { path?: string; body?: never; sleep?: number }[];
+  expect: { noResponse?: boolean; rcode?: string; firstAnswerVaries?: boolean };
+}
+interface Doc {
+  name: string;
+  agent: { node: string; config?: Record<string, unknown>; acl?: unknown };
+  recursors?: Record<string, { answers: ScriptedAnswer[] }>;
+  peers?: unknown[];
+  setup: { path?: string; body?: never; sleep?: number }[];
+  cases: Case[];
+}
+interface Runner {
+  buildQuery(query: Case['query'], id: number): Buffer;
+  parseMessage(message: Buffer): { answer: string[] };
+  compare(expected: Case['expect'], actual: { answer: string[] } | null): string[];
+}
+
+const fixtures = join(import.meta.dirname, '../../fixtures/golden');
+const runner = (await import(join(fixtures, 'replay-dns.mjs'))) as Runner;
+const docs = readdirSync(join(fixtures, 'dns')).map(
+  (file) => JSON.parse(readFileSync(join(fixtures, 'dns', file), 'utf8')) as Doc,
+);
+
+/** Why a recording cannot be answered from a catalog alone. */
+function outOfScope(doc: Doc, each: Case): string | null {
+  if (doc.agent.acl) return 'ACL';
+  if (doc.peers) return 'other datacenters';
+  if (each.query.name?.toLowerCase().includes('.query.') && each.expect.rcode === 'NOERROR') return 'prepared queries';
+  if (each.query.name?.includes('.ingress.') && each.expect.rcode === 'NOERROR') return 'ingress gateways';
+  return null;
+}
+
+const serverPort = 8300;
+
+function optionsOf(doc: Doc, recursorPorts: Readonly<Record<string, number>>): DnsOptions {
+  const text = JSON.stringify(doc.agent.config ?? {}).replace(
+    /\{\{recursor\.(\w+)\}\}/g,
+    (_, name: string) => `127.0.0.1:${recursorPorts[name]}`,
+  );
+  const config = JSON.parse(text) as Record<string, never>;
+  const dns = (config['dns_config'] ?? {}) as Record<string, never>;
+  const soa = (dns['soa'] ?? {}) as Record<string, number>;
+  const ms = (value: string | undefined, unset: number): number =>
+    value === undefined ? unset : parseGoDurationMs(value);
+  const d = defaultDnsOptions;
+  return {
+    ...d,
+    nodeName: doc.agent.node,
+    datacenter: 'dc1',
+    domain: config['domain'] ?? d.domain,
+    altDomain: config['alt_domain'] ?? d.altDomain,
+    recursors: config['recursors'] ?? [],
+    recursorTimeoutMs: ms(dns['recursor_timeout'], d.recursorTimeoutMs),
+    nodeTtlMs: ms(dns['node_ttl'], 0),
+    serviceTtlMs: Object.fromEntries(
+      Object.entries((dns['service_ttl'] ?? {}) as Record<string, string>).map(([k, v]) => [k, parseGoDurationMs(v)]),
+    ),
+    onlyPassing: dns['only_passing'] ?? false,
+    udpAnswerLimit: dns['udp_answer_limit'] ?? d.udpAnswerLimit,
+    aRecordLimit: dns['a_record_limit'] ?? 0,
+    enableTruncate: dns['enable_truncate'] ?? false,
+    disableCompression: dns['disable_compression'] ?? false,
+    nodeMetaTxt: dns['enable_additional_node_meta_txt'] ?? true,
+    useCache: dns['use_cache'] ?? false,
+    soa: {
+      refresh: soa['refresh'] ?? d.soa.refresh,
+      retry: soa['retry'] ?? d.soa.retry,
+      expire: soa['expire'] ?? d.soa.expire,
+      minTtl: soa['min_ttl'] ?? d.soa.minTtl,
+    },
+  };
+}
+
+for (const doc of docs) {
+  const cases = doc.cases.filter((each) => outOfScope(doc, each) === null);
+  if (cases.length === 0) continue;
+  describe(`golden ${doc.name}`, () => {
+    const catalog = new FakeCatalog();
+    const recursors: ScriptedRecursor[] = [];
+    let server: DnsServer;
+    let port = 0;
+    const register = (steps: Doc['setup']): void => {
+      for (const { path, body } of steps) if (path === '/v1/catalog/register') catalog.register(body!);
+    };
+
+    beforeAll(async () => {
+      const ports: Record<string, number> = {};
+      for (const [name, { answers }] of Object.entries(doc.recursors ?? {})) {
+        const recursor = await startRecursor(answers);
+        recursors.push(recursor);
+        ports[name] = recursor.port;
+      }
+      catalog.register({
+        Node: doc.agent.node,
+        Address: '127.0.0.1',
+        TaggedAddresses: { lan: '127.0.0.1', lan_ipv4: '127.0.0.1', wan: '127.0.0.1', wan_ipv4: '127.0.0.1' },
+        NodeMeta: { 'consul-network-segment': '' },
+        Service: { ID: 'consul', Service: 'consul', Port: serverPort },
+      });
+      register(doc.setup);
+      server = createDnsServer({
+        caller: catalog,
+        options: optionsOf(doc, ports),
+        clock: new SystemClock(),
+        random: new SystemRandom(),
+        logger: silentLogger,
+        metrics: silentMetrics,
+      });
+      [{ port }] = (await server.start([{ host: '127.0.0.1', port: 0 }])) as [{ port: number }];
+    });
+    afterAll(async () => {
+      await server.stop();
+      for (const recursor of recursors) recursor.stop();
+    });
+
+    test.each(cases)('$id', async (each) => {
+      register(each.before ?? []);
+      const firsts = new Set<string | undefined>();
+      for (let i = 0; i < (each.expect.firstAnswerVaries ? 40 : 1) && firsts.size < 2; i++) {
+        const query = runner.buildQuery(each.query, 0x1234 + i);
+        const waitMs = each.expect.noResponse ? 150 : 4000;
+        const reply = await (each.query.proto === 'tcp' ? askTcp : askUdp)(port, query, waitMs);
+        const message = reply === null ? null : runner.parseMessage(reply);
+        if (message) {
+          message.answer = message.answer.map((line) => line.replace(/( SRV \d+ \d+) 8300 /, '$1 <server-port> '));
+        }
+        expect(runner.compare(each.expect, message)).toEqual([]);
+        firsts.add(message?.answer[0]);
+      }
+      if (each.expect.firstAnswerVaries) expect(firsts.size).toBe(2);
+    });
+  });
+}
+
+test('only what needs more than a catalog is left out', () => {
+  const left = docs.flatMap((doc) => doc.cases.flatMap((each) => outOfScope(doc, each) ?? []));
+  const counts = Object.fromEntries(
+    [...new Set(left)].map((reason) => [reason, left.filter((r) => r === reason).length]),
+  );
+  expect(counts).toEqual({ ACL: 9, 'ingress gateways': 3, 'other datacenters': 30, 'prepared queries': 17 });
+});
