@@ -1,0 +1,58 @@
+/**
+ * The probes' real ports. HTTP goes through node:http directly, which knows no proxy variables: a proxy must never see
+ * a request for a link-local metadata service (reference/container-environments.md §9).
+ */
+import { access, readFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { hostname } from 'node:os';
+import type { HttpRequest, ProbePorts } from '../environment/index.ts';
+import type { Clock, DockerEngine } from '../ports/index.ts';
+import { readInterfaces } from './interfaces.ts';
+
+/** Metadata documents are small; a longer answer is not one, bytes. */
+const bodyBytesMax = 1024 * 1024;
+
+/** Everything `collectFacts` asks, on this machine. `docker` is null where no engine is configured. */
+export function createProbePorts(clock: Clock, docker: DockerEngine | null): ProbePorts {
+  return {
+    clock,
+    docker,
+    http: requestOverHttp,
+    interfaces: readInterfaces,
+    hostname,
+    variables: process.env,
+    readFile: (path) => readFile(path, 'utf8').catch(() => undefined),
+    fileExists: (path) =>
+      access(path).then(
+        () => true,
+        () => false,
+      ),
+  };
+}
+
+/** One request on a connection of its own; rejects with the system's error, which has a `code`, or the abort's reason. */
+export const requestOverHttp: HttpRequest = ({ method, url, headers, signal }) =>
+  new Promise((resolve, reject) => {
+    const fail = (error: Error): void => reject(signal.aborted ? (signal.reason as Error) : error);
+    const outgoing = request(url, { method, headers, signal, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > bodyBytesMax)
+          response.destroy(new Error(`${url}: the answer is longer than ${bodyBytesMax} bytes`));
+        else chunks.push(chunk);
+      });
+      response.on('error', fail);
+      response.on('end', () => {
+        const entries = Object.entries(response.headers).map(([name, value]) => [name, String(value)] as const);
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: Object.fromEntries(entries),
+          body: Buffer.concat(chunks).toString('utf8'),
+        });
+      });
+    });
+    outgoing.on('error', fail);
+    outgoing.end();
+  });
