@@ -1,0 +1,56 @@
+// Reads the recorded command lines of test/fixtures/golden/cli: what was typed, and what came back on both streams.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export const captureDir = join(import.meta.dirname, '../fixtures/golden/cli');
+
+export interface Capture {
+  readonly name: string;
+  /** Words after the program's name. */
+  readonly argv: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly stdin: string;
+  readonly exit: number;
+  readonly stdout: Recorded;
+  readonly stderr: Recorded;
+}
+
+export interface Recorded {
+  readonly text: string;
+  /** The capture holds only the beginning; a usage text followed. */
+  readonly usageOmitted: boolean;
+}
+
+const omitted = '<usage text omitted>';
+
+export function readCapture(name: string): Capture {
+  const file = readFileSync(join(captureDir, `${name}.txt`), 'utf8');
+  const parts = /^([^]*?)^--- stdout \((\d+) bytes\)\n([^]*?)^--- stderr \((\d+) bytes\)\n([^]*)$/m.exec(file);
+  if (parts === null) throw new Error(`${name}.txt is not a capture`);
+  const [, head = '', stdoutBytes, stdout = '', stderrBytes, stderr = ''] = parts;
+  const field = (key: string): string | undefined => new RegExp(`^${key}: (.*)$`, 'm').exec(head)?.[1];
+  const words = splitWords(field('command')!);
+  const at = words.indexOf('consul');
+  return {
+    name,
+    argv: words.slice(at + 1),
+    env: Object.fromEntries(words.slice(0, at).map((word) => word.split('=', 2) as [string, string])),
+    stdin: JSON.parse(field('stdin') ?? '""') as string,
+    exit: Number(field('exit')),
+    stdout: recorded(stdout, Number(stdoutBytes)),
+    stderr: recorded(stderr, Number(stderrBytes)),
+  };
+}
+
+/** The file format drops line feeds at the end of a stream; the byte count brings them back. */
+function recorded(text: string, bytes: number): Recorded {
+  const cut = text.indexOf(omitted);
+  if (cut !== -1) return { text: text.slice(0, cut), usageOmitted: true };
+  const missing = bytes - Buffer.byteLength(text);
+  return { text: missing >= 0 ? text + '\n'.repeat(missing) : text.slice(0, missing), usageOmitted: false };
+}
+
+/** Splits as a shell does, single quotes only: that is all the captures use. */
+function splitWords(line: string): string[] {
+  return [...line.matchAll(/(?:'[^']*'|[^\s'])+/g)].map(([word]) => word.replaceAll("'", ''));
+}
