@@ -4,3 +4,4 @@ export type { IndexRow } from './index-rows.ts';
 export type { KvTable, Tombstone } from './kv-table.ts';
 export { type Answer, StateStore, type StateSnapshot } from './store.ts';
 export { isUuid } from './uuid.ts';
+export { watchKeys } from './watches.ts';

@@ -10,6 +10,7 @@ import type { DirEntry } from '../model/index.ts';
 import type { IndexRows } from './index-rows.ts';
 import { OrderedMap } from './ordered-map.ts';
 import type { Transaction } from './transaction.ts';
+import { watchKeys } from './watches.ts';
 
 export interface Tombstone {
   readonly Key: ByteString;
@@ -76,6 +77,7 @@ export class KvTable {
     this.#tombstones.set(key, { Key: key, ModifyIndex: tx.index });
     tx.onRollback(() => putBack(this.#tombstones, key, before));
     rows.move(tx, 'tombstones');
+    tx.touch(watchKeys.tombstones);
   }
 
   forget(tx: Transaction, tombstone: Tombstone): void {

@@ -14,6 +14,8 @@ export const watchKeys = {
   services: 'services',
   /** Any check. */
   checks: 'checks',
+  /** Any deletion in the KV table. */
+  tombstones: 'tombstones',
   /** A node's row and the services on it. */
   node: (name: string): string => `node:${name.toLowerCase()}`,
   checksOfNode: (name: string): string => `checks-of-node:${name.toLowerCase()}`,

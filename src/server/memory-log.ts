@@ -1,0 +1,51 @@
+/**
+ * The log of a single server without a disk (`-dev`): nobody to agree with and nothing to keep, so a command is applied
+ * the moment it is proposed.
+ */
+import type { Clock, Metrics } from '../ports/index.ts';
+import type { CommandName, CommandOf, CommandResult, StateStore } from '../state/index.ts';
+import type { CommandLog } from './command-log.ts';
+
+const applyCounter: readonly string[] = ['raft', 'apply'];
+const applySample: readonly string[] = ['raft', 'fsm', 'apply'];
+
+export class MemoryLog implements CommandLog {
+  readonly isLeader = true;
+  readonly lastContactNs = 0;
+  readonly leaderAddress: string;
+  readonly #store: StateStore;
+  readonly #clock: Clock;
+  readonly #metrics: Metrics;
+
+  /** @param options.address `host:port` of this server. */
+  constructor(options: {
+    readonly store: StateStore;
+    readonly address: string;
+    readonly clock: Clock;
+    readonly metrics: Metrics;
+  }) {
+    this.leaderAddress = options.address;
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#metrics = options.metrics;
+  }
+
+  get lastIndex(): number {
+    return this.#store.lastIndex;
+  }
+
+  get peers(): readonly string[] {
+    return [this.leaderAddress];
+  }
+
+  // oxlint-disable-next-line require-await -- a failure must become a rejection, and nothing here waits
+  async propose<T extends CommandName>(command: CommandOf<T>): Promise<CommandResult<T>> {
+    const startMs = this.#clock.monotonicMs();
+    this.#metrics.count(applyCounter);
+    try {
+      return this.#store.apply(this.#store.lastIndex + 1, command);
+    } finally {
+      this.#metrics.sample(applySample, this.#clock.monotonicMs() - startMs);
+    }
+  }
+}

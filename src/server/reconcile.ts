@@ -1,0 +1,112 @@
+/**
+ * Reconcile: what gossip knows about a member becomes what the catalog says about it. The leader writes the row, the
+ * `serfHealth` check and, for servers, the `consul` service; it writes nothing that is there already, so that a full
+ * pass over the members costs no log entries (reference/raft.md §3.3).
+ */
+import {
+  consulServiceId,
+  consulServiceName,
+  emptyCheckDefinition,
+  emptyConnect,
+  emptyProxy,
+  type HealthCheck,
+  type NodeService,
+  type RegisterRequest,
+  serfHealthAliveOutput,
+  serfHealthCheckId,
+  serfHealthCheckName,
+  type Unindexed,
+} from '../model/index.ts';
+import type { Command, StateStore } from '../state/index.ts';
+
+/** A member of the gossip pool as the catalog needs it. */
+export interface ReconciledMember {
+  readonly name: string;
+  readonly address: string;
+  /** Tag `id`; "" when the member has none. */
+  readonly id: string;
+  readonly status: 'alive' | 'failed' | 'left';
+  /** For servers. */
+  readonly server?: { readonly port: number; readonly meta: Readonly<Record<string, string>> };
+}
+
+const serfHealthFailedOutput = 'Agent not live or unreachable';
+
+/** Metadata of the service `consul`; gossip protocol numbers are those of the server's pool. */
+export function serverMeta(version: string): Readonly<Record<string, string>> {
+  return {
+    non_voter: 'false',
+    raft_version: '3',
+    serf_protocol_current: '2',
+    serf_protocol_min: '1',
+    serf_protocol_max: '5',
+    version,
+  };
+}
+
+/** The command that brings the catalog in line with the member; undefined when it is already. */
+export function reconcileMember(store: StateStore, datacenter: string, member: ReconciledMember): Command | undefined {
+  const row = store.node(member.name);
+  if (member.status === 'left') {
+    return row && { type: 'Deregister', request: { Datacenter: datacenter, Node: member.name } };
+  }
+  const alive = member.status === 'alive';
+  const status = alive ? 'passing' : 'critical';
+  if (row === undefined && !alive) return undefined;
+  const { server } = member;
+  const unchanged =
+    row?.Address === member.address &&
+    store.nodeCheck(member.name, serfHealthCheckId)?.Status === status &&
+    (!alive || server === undefined || sameMeta(store.nodeService(member.name, consulServiceId)?.Meta, server.meta));
+  if (unchanged) return undefined;
+  const request: RegisterRequest = {
+    Datacenter: datacenter,
+    Node: member.name,
+    ID: member.id,
+    Address: member.address,
+    TaggedAddresses: row?.TaggedAddresses ?? null,
+    NodeMeta: row?.Meta ?? null,
+    Service: alive && server !== undefined ? consulService(server) : null,
+    Check: serfHealth(member.name, status, alive ? serfHealthAliveOutput : serfHealthFailedOutput),
+    SkipNodeUpdate: !alive,
+  };
+  return { type: 'Register', request };
+}
+
+function consulService(server: NonNullable<ReconciledMember['server']>): Unindexed<NodeService> {
+  return {
+    Kind: '',
+    ID: consulServiceId,
+    Service: consulServiceName,
+    Tags: null,
+    Address: '',
+    TaggedAddresses: null,
+    Meta: server.meta,
+    Port: server.port,
+    Weights: { Passing: 1, Warning: 1 },
+    EnableTagOverride: false,
+    Proxy: emptyProxy,
+    Connect: emptyConnect,
+  };
+}
+
+function serfHealth(node: string, status: string, output: string): Unindexed<HealthCheck> {
+  return {
+    Node: node,
+    CheckID: serfHealthCheckId,
+    Name: serfHealthCheckName,
+    Status: status,
+    Notes: '',
+    Output: output,
+    ServiceID: '',
+    ServiceName: '',
+    ServiceTags: null,
+    Type: '',
+    Definition: emptyCheckDefinition,
+  };
+}
+
+function sameMeta(a: NodeService['Meta'] | undefined, b: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(b);
+  return !!a && Object.keys(a).length === keys.length && keys.every((key) => a[key] === b[key]);
+}

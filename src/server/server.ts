@@ -1,0 +1,128 @@
+/**
+ * A server: named calls answered from replicated state, and the leader's duties. It knows nothing of sockets; front
+ * doors and the RPC port call it the same way (DESIGN rule 3).
+ */
+import { CallError, type CallName, type CallReply, type CallRequest, type NamedCaller } from '../model/index.ts';
+import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
+import type { StateStore } from '../state/index.ts';
+import { BlockingQueries, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
+import { catalogHandlers } from './catalog.ts';
+import type { CommandLog } from './command-log.ts';
+import type { Endpoint, Handlers } from './endpoint.ts';
+import { healthHandlers } from './health.ts';
+import { internalHandlers } from './internal.ts';
+import { kvsHandlers } from './kvs.ts';
+import { type DistancesFrom, noDistances } from './near.ts';
+import { reconcileMember, type ReconciledMember, serverMeta } from './reconcile.ts';
+import { statusHandlers } from './status.ts';
+import { TombstoneGc } from './tombstone-gc.ts';
+
+export interface ServerOptions {
+  readonly datacenter: string;
+  readonly nodeName: string;
+  /** UUID of this node. */
+  readonly nodeId: string;
+  /** Address that this server advertises, without port. */
+  readonly address: string;
+  /** RPC port, as the service `consul` shows it. */
+  readonly serverPort: number;
+  /** Consul version to be compatible with, as the service `consul` shows it. */
+  readonly version: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  /** The state that `log` applies to. */
+  readonly store: StateStore;
+  readonly log: CommandLog;
+  /** Wait of a blocking query that names none, ms; default 5 min. */
+  readonly defaultQueryTimeMs?: number;
+  /** Longest wait, ms; default 10 min. */
+  readonly maxQueryTimeMs?: number;
+  /** Where coordinates are known; without it nothing is sorted by distance. */
+  readonly distancesFrom?: DistancesFrom;
+}
+
+export interface Server {
+  readonly caller: NamedCaller;
+  readonly store: StateStore;
+  /** How many blocking queries wait at present. */
+  readonly blockingQueries: number;
+  /** Takes up the leader's duties: registers this server, starts forgetting old deletions. */
+  start(): Promise<void>;
+  /**
+   * Brings the catalog in line with what gossip knows about a member.
+   * @throws CallError when the command fails, as for a name that another live node has.
+   */
+  reconcile(member: ReconciledMember): Promise<void>;
+  /** Ends duties and every waiting query; calls that come later fail. */
+  stop(): void;
+}
+
+export function createServer(options: ServerOptions): Server {
+  const { datacenter, store, log, clock, random, metrics, distancesFrom = noDistances } = options;
+  const logger = options.logger.named('server');
+  const queries = new BlockingQueries({
+    store,
+    clock,
+    random,
+    metrics,
+    defaultQueryTimeMs: options.defaultQueryTimeMs ?? defaultQueryTimeMsDefault,
+    maxQueryTimeMs: options.maxQueryTimeMs ?? maxQueryTimeMsDefault,
+  });
+  const endpoint: Endpoint = { datacenter, store, log, queries, clock, metrics, distancesFrom };
+  const handlers: Handlers = {
+    ...statusHandlers(endpoint),
+    ...catalogHandlers(endpoint),
+    ...healthHandlers(endpoint),
+    ...kvsHandlers(endpoint),
+    ...internalHandlers(endpoint),
+  };
+  const gc = new TombstoneGc({ store, log, clock, logger, datacenter });
+  let stopped = false;
+
+  const reconcile = async (member: ReconciledMember): Promise<void> => {
+    const command = reconcileMember(store, datacenter, member);
+    if (command === undefined) return;
+    logger.info('reconciling member', { node: member.name, status: member.status });
+    await log.propose(command);
+  };
+
+  return {
+    caller: {
+      call<M extends CallName>(method: M, request: CallRequest<M>, signal?: AbortSignal): Promise<CallReply<M>> {
+        if (stopped) return Promise.reject(stoppedError());
+        if (!Object.hasOwn(handlers, method)) return Promise.reject(new CallError(`rpc: can't find method ${method}`));
+        try {
+          return handlers[method](request, signal);
+        } catch (error) {
+          return Promise.reject(error);
+        }
+      },
+    },
+    store,
+    get blockingQueries() {
+      return queries.waiting;
+    },
+    reconcile,
+    async start() {
+      gc.start();
+      await reconcile({
+        name: options.nodeName,
+        address: options.address,
+        id: options.nodeId,
+        status: 'alive',
+        server: { port: options.serverPort, meta: serverMeta(options.version) },
+      });
+    },
+    stop() {
+      stopped = true;
+      gc.stop();
+      queries.stop(stoppedError());
+    },
+  };
+}
+
+function stoppedError(): CallError {
+  return new CallError('No cluster leader: this server has stopped');
+}
