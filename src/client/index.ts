@@ -17,3 +17,4 @@ export {
   resolveClientOptions,
 } from './client-options.ts';
 export { goNetError, hostPort } from './go-net-error.ts';
+export { serviceRegistrationBody } from './service-registration.ts';
