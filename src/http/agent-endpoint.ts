@@ -1,0 +1,278 @@
+/**
+ * `/v1/agent/`: the agent's own services, checks, state and life (reference/http-api.md §9.1). Answered without the
+ * network (DESIGN rule 10).
+ */
+import { createHash } from 'node:crypto';
+import { compileFilter, encodeGoJson, FilterError } from '../codec/index.ts';
+import {
+  type CheckDefinition,
+  checkDefinitionProblem,
+  type CheckStatus,
+  healthCheckFilterFields,
+  isCheckStatus,
+  type NodeService,
+  nodeServiceFilterFields,
+  type ServiceDefinition,
+  serviceDefinitionProblem,
+} from '../model/index.ts';
+import { type LogLevel, sleep } from '../ports/index.ts';
+import { agentHealthEndpoints } from './agent-health-endpoint.ts';
+import { type Answer, badRequest, Body, empty, HttpError, json, text } from './answer.ts';
+import type { Api } from './api.ts';
+import { decodeBody, string, struct } from './decode.ts';
+import { checkDefinitionBody, serviceDefinitionBody } from './definition-body.ts';
+import { collectHostInfo } from './host-info.ts';
+import { parseBool, parseReadOptions, parseWaitMs } from './read-options.ts';
+import { agentServiceView, checkView } from './record-json.ts';
+import type { ApiRequest } from './request.ts';
+import type { Endpoint, Handler } from './routes.ts';
+
+/** Waits are lengthened by up to this part, so that clients which started together do not return together. */
+const waitJitterDivisor = 16;
+
+export function agentEndpoints(api: Api): readonly Endpoint[] {
+  const { agent } = api;
+  const get = (pattern: string, handler: Handler): Endpoint => ({ pattern, methods: { GET: handler } });
+  /** A change without an answer of its own. */
+  const put = (pattern: string, change: (request: ApiRequest) => Promise<void>): Endpoint => ({
+    pattern,
+    methods: {
+      PUT: async (request) => {
+        await change(request);
+        return empty();
+      },
+    },
+  });
+  const ttl = (pattern: string, status: CheckStatus): Endpoint =>
+    put(pattern, (request) => agent.updateTtlCheck(request.name, status, request.query.get('note')));
+  return [
+    get('/v1/agent/self', (request) => json(request, agent.self())),
+    get('/v1/agent/host', async (request) => json(request, await collectHostInfo(api.clock))),
+    get('/v1/agent/members', (request) => listMembers(api, request)),
+    get('/v1/agent/metrics', (request) => metrics(api, request)),
+    get('/v1/agent/monitor', (request) => monitor(api, request)),
+    put('/v1/agent/join/', (request) => agent.join(request.name, request.query.get('wan') !== '')),
+    put('/v1/agent/leave', () => agent.leave()),
+    put('/v1/agent/force-leave/', (request) => agent.forceLeave(request.name, request.query.has('prune'))),
+    put('/v1/agent/reload', () => agent.reload()),
+    put('/v1/agent/maintenance', (request) =>
+      agent.setNodeMaintenance(parseEnable(request), request.query.get('reason'), request.token),
+    ),
+    put('/v1/agent/token/', () => Promise.reject(new HttpError(401, 'ACL support disabled'))),
+    get('/v1/agent/services', (request) => listServices(api, request)),
+    get('/v1/agent/service/', (request) => readService(api, request)),
+    get('/v1/agent/checks', (request) => listChecks(api, request)),
+    put('/v1/agent/service/register', (request) => registerService(api, request)),
+    put('/v1/agent/service/deregister/', async (request) => {
+      if (request.name === '') throw new HttpError(500, 'ServiceID missing');
+      await agent.deregisterService(request.name);
+    }),
+    put('/v1/agent/service/maintenance/', async (request) => {
+      if (request.name === '') throw new HttpError(400, 'Missing service ID');
+      const enable = parseEnable(request);
+      await agent.setServiceMaintenance(request.name, enable, request.query.get('reason'), request.token);
+    }),
+    put('/v1/agent/check/register', (request) => registerCheck(api, request)),
+    put('/v1/agent/check/deregister/', async (request) => {
+      if (request.name === '') throw new HttpError(500, 'CheckID missing');
+      await agent.deregisterCheck(request.name);
+    }),
+    ttl('/v1/agent/check/pass/', 'passing'),
+    ttl('/v1/agent/check/warn/', 'warning'),
+    ttl('/v1/agent/check/fail/', 'critical'),
+    put('/v1/agent/check/update/', (request) => updateCheck(api, request)),
+    ...agentHealthEndpoints(api),
+  ];
+}
+
+function listMembers(api: Api, request: ApiRequest): Answer {
+  const wan = request.query.get('wan') !== '';
+  const segment = request.query.get('segment');
+  if (wan && segment !== '') throw new HttpError(400, 'Cannot provide a segment with wan=true');
+  if (segment !== '' && segment !== '_all') {
+    throw new HttpError(500, 'Network segments are not supported in this version of Consul');
+  }
+  const absent = wan && !api.agent.self().Config.Server;
+  return json(request, absent ? null : api.agent.members({ wan }));
+}
+
+function metrics(api: Api, request: ApiRequest): Answer {
+  if (request.query.get('format') !== 'prometheus' && !acceptsPrometheus(request.header('Accept'))) {
+    return json(request, api.agent.metrics());
+  }
+  const lines = api.agent.prometheusMetrics();
+  if (lines === null) return text(415, 'Prometheus is not enabled since its retention time is not positive');
+  return {
+    status: 200,
+    headers: [['Content-Type', 'text/plain; version=0.0.4; charset=utf-8']],
+    body: new Body(lines),
+  };
+}
+
+function acceptsPrometheus(accept: string): boolean {
+  return accept.split(',').some((range) => {
+    const [type, ...parameters] = range.split(';').map((part) => part.trim());
+    return type === 'application/openmetrics-text' || (type === 'text/plain' && parameters.includes('version=0.4.0'));
+  });
+}
+
+const monitorLevels: Readonly<Record<string, LogLevel>> = {
+  TRACE: 'trace',
+  DEBUG: 'debug',
+  INFO: 'info',
+  WARN: 'warn',
+  ERR: 'error',
+  ERROR: 'error',
+};
+
+function monitor(api: Api, request: ApiRequest): Answer {
+  const asked = request.query.get('loglevel');
+  const name = (asked === '' ? 'INFO' : asked).toUpperCase();
+  const level = Object.hasOwn(monitorLevels, name) ? monitorLevels[name] : undefined;
+  if (level === undefined) throw badRequest(`Unknown log level: ${asked}`);
+  const asJson = request.query.has('logjson');
+  return {
+    ...empty(),
+    // A reader that is too slow loses lines; the agent never waits for it.
+    stream: (sink) => {
+      let dropped = 0;
+      return api.agent.monitor({ level, json: asJson }, (line) => {
+        if (!sink.write(`${line}\n`)) dropped++;
+        else if (dropped > 0) dropped = 0;
+      });
+    },
+  };
+}
+
+function listServices(api: Api, request: ApiRequest): Answer {
+  const filter = request.query.get('filter');
+  let services: Iterable<readonly [string, NodeService]> = api.agent.services();
+  if (filter !== '') {
+    try {
+      const matches = compileFilter(filter, nodeServiceFilterFields);
+      services = [...services].filter(([, service]) => matches(service));
+    } catch (error) {
+      if (!(error instanceof FilterError)) throw error;
+      throw new HttpError(500, `Failed to create boolean expression evaluator: ${error.message}`);
+    }
+  }
+  return json(request, new Map([...services].map(([id, service]) => [id, agentServiceView(service)])));
+}
+
+function listChecks(api: Api, request: ApiRequest): Answer {
+  const filter = request.query.get('filter');
+  let checks = [...api.agent.checks()];
+  if (filter !== '') {
+    try {
+      const matches = compileFilter(filter, healthCheckFilterFields);
+      checks = checks.filter(([, check]) => matches(check));
+    } catch (error) {
+      if (!(error instanceof FilterError)) throw error;
+      // Consul compiles this one without a type: selectors are looked at only when there is something to look into.
+      if (!error.message.startsWith('Selector ')) {
+        throw new HttpError(500, `Failed to create boolean expression evaluator: ${error.message}`);
+      }
+      if (checks.length > 0) throw new HttpError(500, error.message);
+    }
+  }
+  return json(
+    request,
+    new Map(checks.map(([id, check]) => [id, checkView({ ...check, CreateIndex: 0, ModifyIndex: 0 })])),
+  );
+}
+
+const contentHashes = new WeakMap<NodeService, string>();
+/** 64 bits, as many as Consul's hash has (hex digits). */
+const contentHashDigits = 16;
+
+/** Changes whenever the service's definition does; says nothing otherwise. */
+function contentHash(service: NodeService): string {
+  let hash = contentHashes.get(service);
+  if (hash === undefined) {
+    hash = createHash('sha256')
+      .update(encodeGoJson(agentServiceView(service)))
+      .digest('hex');
+    hash = hash.slice(0, contentHashDigits);
+    contentHashes.set(service, hash);
+  }
+  return hash;
+}
+
+/** With `hash` equal to the present one this waits for a change, as blocking queries do for an index. */
+async function readService(api: Api, request: ApiRequest): Promise<Answer> {
+  const id = request.name;
+  parseReadOptions(request, api.options());
+  const known = request.query.get('hash');
+  const find = (): { service: NodeService; hash: string } => {
+    const service = api.agent.services().get(id);
+    if (service === undefined) throw new HttpError(404, `unknown service ID: ${id}`);
+    return { service, hash: contentHash(service) };
+  };
+  let { service, hash } = find();
+  if (known !== '' && hash === known) {
+    await waitForLocalChange(api, request, () => api.agent.services().get(id) !== service && find().hash !== known);
+    ({ service, hash } = find());
+  }
+  return json(request, agentServiceView(service, hash), [['X-Consul-Contenthash', hash]]);
+}
+
+/** Waits until `changed` holds or throws, the wait asked for is over, or the client goes. */
+async function waitForLocalChange(api: Api, request: ApiRequest, changed: () => boolean): Promise<void> {
+  const { defaultQueryTimeMs, maxQueryTimeMs } = api.options();
+  const wait = Math.min(parseWaitMs(request) || defaultQueryTimeMs, maxQueryTimeMs);
+  const woken = new AbortController();
+  const stop = api.agent.onLocalChange(() => {
+    try {
+      if (changed()) woken.abort();
+    } catch {
+      woken.abort();
+    }
+  });
+  try {
+    const jitter = (api.random.next() * wait) / waitJitterDivisor;
+    await sleep(api.clock, wait + jitter, AbortSignal.any([woken.signal, request.signal]));
+  } catch (error) {
+    if (!woken.signal.aborted) throw error;
+  } finally {
+    stop();
+  }
+}
+
+async function registerService(api: Api, request: ApiRequest): Promise<void> {
+  const given = decodeBody<ServiceDefinition>(await request.body(), serviceDefinitionBody);
+  const definition: ServiceDefinition = { name: '', ...given };
+  const problem = serviceDefinitionProblem(definition);
+  if (problem !== null) throw new HttpError(400, problem);
+  const { query, token } = request;
+  const replace = query.has('replace-existing-checks') && parseBool(query.get('replace-existing-checks')) !== false;
+  await api.agent.registerService(definition, { token, replaceExistingChecks: replace });
+}
+
+async function registerCheck(api: Api, request: ApiRequest): Promise<void> {
+  const definition = decodeBody<CheckDefinition>(await request.body(), checkDefinitionBody);
+  const problem = checkDefinitionProblem(definition);
+  if (problem !== null) throw new HttpError(400, problem);
+  await api.agent.registerCheck(definition, { token: request.token });
+}
+
+interface CheckUpdate {
+  readonly Status: string;
+  readonly Output: string;
+}
+const checkUpdateBody = struct<CheckUpdate>({ Status: ['Status', string], Output: ['Output', string] });
+
+async function updateCheck(api: Api, request: ApiRequest): Promise<void> {
+  const { Status = '', Output = '' } = decodeBody<CheckUpdate>(await request.body(), checkUpdateBody);
+  if (!isCheckStatus(Status)) throw new HttpError(400, `Invalid check status: '${Status}'`);
+  await api.agent.updateTtlCheck(request.name, Status, Output);
+}
+
+function parseEnable(request: ApiRequest): boolean {
+  const { query } = request;
+  if (!query.has('enable')) throw new HttpError(400, 'Missing value for enable');
+  const enable = parseBool(query.get('enable'));
+  if (enable === null) {
+    throw new HttpError(400, `Invalid value for enable: ${JSON.stringify(query.get('enable'))}`);
+  }
+  return enable;
+}

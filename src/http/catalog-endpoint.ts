@@ -1,0 +1,167 @@
+/** `/v1/catalog/`: what is registered, and registering it by hand (reference/http-api.md §9.2). */
+import type { DeregisterRequest, Node, NodeService, RegisterRequest, ServiceSpecificRequest } from '../model/index.ts';
+import { type Answer, type Header, HttpError, json, jsonBody } from './answer.ts';
+import type { Api } from './api.ts';
+import { deregisterBody, registerBody } from './catalog-body.ts';
+import { decodeBody } from './decode.ts';
+import {
+  metaHeaders,
+  parseNodeMeta,
+  parseReadOptions,
+  parseSource,
+  readSignal,
+  readWithMeta,
+  type ReadOptions,
+} from './read-options.ts';
+import { ListEncoder, nodeView, serviceNodeView, serviceView } from './record-json.ts';
+import type { ApiRequest } from './request.ts';
+import type { Endpoint, Handler } from './routes.ts';
+
+const nodes = new ListEncoder(nodeView);
+const serviceNodes = new ListEncoder(serviceNodeView);
+
+export function catalogEndpoints(api: Api): readonly Endpoint[] {
+  const get = (pattern: string, handler: (api: Api, request: ApiRequest) => Promise<Answer>): Endpoint => ({
+    pattern,
+    methods: { GET: (request) => handler(api, request) },
+  });
+  const put = (pattern: string, handler: Handler): Endpoint => ({ pattern, methods: { PUT: handler } });
+  return [
+    put('/v1/catalog/register', (request) => register(api, request)),
+    put('/v1/catalog/deregister', (request) => deregister(api, request)),
+    { ...get('/v1/catalog/datacenters', listDatacenters), ignoresNamespace: true },
+    { ...get('/v1/catalog/nodes', listNodes), ignoresNamespace: true },
+    get('/v1/catalog/services', listServices),
+    get('/v1/catalog/service/', (api, request) => listServiceNodes(api, request, false)),
+    get('/v1/catalog/connect/', (api, request) => listServiceNodes(api, request, true)),
+    get('/v1/catalog/node/', nodeServices),
+    get('/v1/catalog/node-services/', nodeServiceList),
+  ];
+}
+
+async function register(api: Api, request: ApiRequest): Promise<Answer> {
+  const body = decodeBody<RegisterRequest>(await request.body(), registerBody);
+  await api.caller.call('Catalog.Register', { Node: '', Address: '', ...body, ...writeTarget(api, request, body) });
+  return json(request, true);
+}
+
+async function deregister(api: Api, request: ApiRequest): Promise<Answer> {
+  const body = decodeBody<DeregisterRequest>(await request.body(), deregisterBody);
+  await api.caller.call('Catalog.Deregister', { Node: '', ...body, ...writeTarget(api, request, body) });
+  return json(request, true);
+}
+
+/** The datacenter of a write is in the body, its token in the request. */
+function writeTarget(
+  api: Api,
+  request: ApiRequest,
+  body: { readonly Datacenter?: string },
+): { readonly Datacenter: string; readonly Token?: string } {
+  const { token } = request;
+  return { Datacenter: body.Datacenter || api.options().datacenter, ...(token === '' ? {} : { Token: token }) };
+}
+
+async function listDatacenters(api: Api, request: ApiRequest): Promise<Answer> {
+  const options = parseReadOptions(request, api.options());
+  const datacenters = await api.caller.call('Catalog.ListDatacenters', options.query);
+  return json(request, datacenters, cacheHeaders(options));
+}
+
+async function listNodes(api: Api, request: ApiRequest): Promise<Answer> {
+  const options = parseReadOptions(request, api.options());
+  const filters = { ...parseNodeMeta(request), ...parseSource(request, api.agent) };
+  const signal = readSignal(request, options);
+  const { reply, consistency } = await readWithMeta(options, (query) =>
+    api.caller.call('Catalog.ListNodes', { ...query, ...filters }, signal),
+  );
+  return jsonBody(nodes.body(reply.Nodes, request), metaHeaders(reply, consistency));
+}
+
+async function listServices(api: Api, request: ApiRequest): Promise<Answer> {
+  const options = parseReadOptions(request, api.options());
+  // This read knows no filter in 1.8; one that is given has no effect.
+  const { Filter: _, ...unfiltered } = options.query;
+  const filters = parseNodeMeta(request);
+  const signal = readSignal(request, options);
+  const { reply, consistency } = await readWithMeta({ ...options, query: unfiltered }, (query) =>
+    api.caller.call('Catalog.ListServices', { ...query, ...filters }, signal),
+  );
+  return json(request, new Map(Object.entries(reply.Services)), readHeaders(reply, consistency, options));
+}
+
+async function listServiceNodes(api: Api, request: ApiRequest, connect: boolean): Promise<Answer> {
+  const options = parseReadOptions(request, api.options());
+  const filters = serviceRequest(api, request, connect ? { Connect: true } : {});
+  const signal = readSignal(request, options);
+  const { reply, consistency } = await readWithMeta(options, (query) =>
+    api.caller.call('Catalog.ServiceNodes', { ...query, ...filters }, signal),
+  );
+  return jsonBody(serviceNodes.body(reply.ServiceNodes, request), readHeaders(reply, consistency, options));
+}
+
+/** The parameters of every read of one service's instances. */
+export function serviceRequest(
+  api: Api,
+  request: ApiRequest,
+  kind: { readonly Connect?: boolean; readonly Ingress?: boolean },
+): Omit<ServiceSpecificRequest, 'Datacenter'> {
+  if (request.name === '') throw new HttpError(400, 'Missing service name');
+  return {
+    ServiceName: request.name,
+    ...(request.query.has('tag') ? { ServiceTags: request.query.all('tag'), TagFilter: true } : {}),
+    ...parseNodeMeta(request),
+    ...parseSource(request, api.agent),
+    ...kind,
+  };
+}
+
+async function nodeServices(api: Api, request: ApiRequest): Promise<Answer> {
+  const options = parseReadOptions(request, api.options());
+  const Node = nodeName(request);
+  const signal = readSignal(request, options);
+  const { reply, consistency } = await readWithMeta(options, (query) =>
+    api.caller.call('Catalog.NodeServices', { ...query, Node }, signal),
+  );
+  const found = reply.NodeServices;
+  const shown =
+    found === null
+      ? null
+      : {
+          Node: nodeView(found.Node),
+          Services: new Map(Object.entries(found.Services).map(([id, service]) => [id, serviceView(service)])),
+        };
+  return json(request, shown, metaHeaders(reply, consistency));
+}
+
+async function nodeServiceList(api: Api, request: ApiRequest): Promise<Answer> {
+  const options = parseReadOptions(request, api.options());
+  const Node = nodeName(request);
+  const signal = readSignal(request, options);
+  const { reply, consistency } = await readWithMeta(options, (query) =>
+    api.caller.call('Catalog.NodeServiceList', { ...query, Node }, signal),
+  );
+  const found: { Node: Node | null; Services: readonly NodeService[] | null } = reply.NodeServices;
+  const shown = {
+    Node: found.Node === null ? null : nodeView(found.Node),
+    Services: found.Services === null ? null : found.Services.map(serviceView),
+  };
+  return json(request, shown, metaHeaders(reply, consistency));
+}
+
+export function nodeName(request: ApiRequest): string {
+  if (request.name === '') throw new HttpError(400, 'Missing node name');
+  return request.name;
+}
+
+/** Headers of a read that knows `?cached`. Nothing is kept yet between requests, so every such answer is fresh. */
+export function readHeaders(
+  reply: Parameters<typeof metaHeaders>[0],
+  consistency: Parameters<typeof metaHeaders>[1],
+  options: ReadOptions,
+): readonly Header[] {
+  return [...metaHeaders(reply, consistency), ...cacheHeaders(options)];
+}
+
+function cacheHeaders(options: ReadOptions): readonly Header[] {
+  return options.cached ? [['X-Cache', 'MISS']] : [];
+}

@@ -1,0 +1,10 @@
+/** Door of the HTTP API: the server, its options, and the contract with the agent it fronts. */
+export {
+  type AgentDoor,
+  AgentRequestError,
+  type AgentSelf,
+  type MetricAggregate,
+  type MetricsSnapshot,
+} from './agent-door.ts';
+export { type HttpOptions, httpOptionDefaults } from './options.ts';
+export { createHttpServer, type HttpListener, type HttpServer } from './server.ts';

@@ -1,0 +1,184 @@
+/**
+ * The parameters every read understands, in Consul's order of checks, and the headers that answer them
+ * (reference/http-api.md §2-§4).
+ */
+import { GoDurationError, parseGoDuration, parseGoDurationMs } from '../codec/index.ts';
+import type { QueryMeta, QueryOptions, QuerySource, WriteRequest } from '../model/index.ts';
+import type { AgentDoor } from './agent-door.ts';
+import { type Header, HttpError } from './answer.ts';
+import type { HttpOptions } from './options.ts';
+import type { ApiRequest } from './request.ts';
+
+export type Consistency = 'leader' | 'stale' | 'consistent';
+
+export interface ReadOptions {
+  /** For the request of a named call. */
+  readonly query: QueryOptions & { readonly Datacenter: string };
+  readonly consistency: Consistency;
+  /** A stale answer older than this is asked for once more, from the leader; 0 = any age will do. */
+  readonly maxStaleMs: number;
+  /** `?cached`, and the cache is in use. */
+  readonly cached: boolean;
+}
+
+/** `dc` or the agent's own datacenter, and the token. */
+export function parseTarget(request: ApiRequest, options: HttpOptions): WriteRequest {
+  const token = request.token;
+  return {
+    Datacenter: request.query.get('dc') || options.datacenter,
+    ...(token === '' ? {} : { Token: token }),
+  };
+}
+
+/** @throws HttpError 400 with the text of the first parameter that is wrong. */
+export function parseReadOptions(request: ApiRequest, options: HttpOptions): ReadOptions {
+  const { query } = request;
+  const target = parseTarget(request, options);
+  const filter = query.get('filter');
+  let stale = query.has('stale');
+  const consistent = query.has('consistent');
+  const cached = query.has('cached') && options.useCache;
+  let maxStaleMs = 0;
+  const maxStale = query.get('max_stale');
+  if (maxStale !== '') {
+    maxStaleMs = durationMs(maxStale, `Invalid max_stale value ${JSON.stringify(maxStale)}`);
+    if (maxStaleMs > 0) stale = true;
+  }
+  const unspecified = !stale && !consistent && !cached && !query.has('leader');
+  if (unspecified && options.discoveryMaxStaleMs > 0 && /^\/v1\/(?:catalog|health)/.test(request.path)) {
+    maxStaleMs = options.discoveryMaxStaleMs;
+    stale = true;
+  }
+  if (stale && consistent) {
+    throw new HttpError(400, 'Cannot specify ?stale with ?consistent, conflicting semantics.');
+  }
+  if (cached && consistent) {
+    throw new HttpError(400, 'Cannot specify ?cached with ?consistent, conflicting semantics.');
+  }
+  checkCacheControl(request.header('Cache-Control'));
+  const wait = parseWaitMs(request);
+  const index = parseIndex(query.get('index'));
+  return {
+    query: {
+      ...target,
+      ...(filter === '' ? {} : { Filter: filter }),
+      ...(stale ? { AllowStale: true } : {}),
+      ...(consistent ? { RequireConsistent: true } : {}),
+      ...(index > 0 ? { MinQueryIndex: index } : {}),
+      ...(wait > 0 ? { MaxQueryTime: Math.round(wait * 1e6) } : {}),
+    },
+    consistency: consistent ? 'consistent' : stale ? 'stale' : 'leader',
+    maxStaleMs: Math.max(0, maxStaleMs),
+    cached,
+  };
+}
+
+/** `wait` in milliseconds; 0 = the default. */
+export function parseWaitMs(request: ApiRequest): number {
+  const wait = request.query.get('wait');
+  return wait === '' ? 0 : Math.max(0, durationMs(wait, 'Invalid wait time'));
+}
+
+function durationMs(text: string, problem: string): number {
+  try {
+    return parseGoDurationMs(text);
+  } catch (error) {
+    if (error instanceof GoDurationError) throw new HttpError(400, problem);
+    throw error;
+  }
+}
+
+const uint64Max = 2n ** 64n - 1n;
+
+/** Any 64-bit number is allowed; no index of ours comes near 2^53, so beyond it all of them mean the same. */
+function parseIndex(text: string): number {
+  if (text === '') return 0;
+  if (!/^\d+$/.test(text) || BigInt(text) > uint64Max) throw new HttpError(400, 'Invalid index');
+  return Math.min(Number(text), Number.MAX_SAFE_INTEGER);
+}
+
+/** Without a cache there is nothing to control, but a bad value is refused all the same. */
+function checkCacheControl(header: string): void {
+  for (const part of header.split(',')) {
+    const [name = '', value] = part.trim().split('=', 2);
+    if (value === undefined || !['max-age', 'stale-if-error'].includes(name.toLowerCase())) continue;
+    try {
+      if (!/^\d+$/.test(value)) throw new GoDurationError(value);
+      parseGoDuration(`${value}s`);
+    } catch {
+      throw new HttpError(400, 'Invalid Cache-Control header.');
+    }
+  }
+}
+
+/** `near`, as the call's Source. */
+export function parseSource(request: ApiRequest, agent: AgentDoor): { readonly Source?: QuerySource } {
+  const near = request.query.get('near');
+  if (near === '') return {};
+  return { Source: { Datacenter: agent.datacenter, Node: near === '_agent' ? agent.nodeName : near } };
+}
+
+/** `node-meta=key:value`, repeatable. */
+export function parseNodeMeta(request: ApiRequest): { readonly NodeMetaFilters?: Readonly<Record<string, string>> } {
+  if (!request.query.has('node-meta')) return {};
+  const filters: Record<string, string> = Object.create(null) as Record<string, string>;
+  for (const pair of request.query.all('node-meta')) {
+    const colon = pair.indexOf(':');
+    filters[colon < 0 ? pair : pair.slice(0, colon)] = colon < 0 ? '' : pair.slice(colon + 1);
+  }
+  return { NodeMetaFilters: filters };
+}
+
+/** Go's `strconv.ParseBool`; null when it is none of them. */
+export function parseBool(text: string): boolean | null {
+  if (['1', 't', 'T', 'true', 'TRUE', 'True'].includes(text)) return true;
+  return ['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text) ? false : null;
+}
+
+/** Headers of a read: index (never 0), leader, staleness and, where the endpoint reports it, consistency. */
+export function metaHeaders(meta: QueryMeta, consistency: Consistency | null): Header[] {
+  const headers: Header[] = [
+    ['X-Consul-Index', String(Math.max(1, meta.Index))],
+    ['X-Consul-Knownleader', String(meta.KnownLeader)],
+    ['X-Consul-Lastcontact', String(Math.floor(meta.LastContact / 1e6))],
+  ];
+  if (consistency !== null) headers.push(['X-Consul-Effective-Consistency', consistency]);
+  return headers;
+}
+
+const noMeta = metaHeaders({ Index: 1, LastContact: 0, KnownLeader: false }, null);
+
+/** A read that failed; its answer carries the headers of an empty result (§3, "late meta"). */
+export class FailedRead extends Error {
+  readonly headers: readonly Header[] = noMeta;
+
+  constructor(cause: unknown) {
+    super('read failed', { cause });
+    this.name = 'FailedRead';
+  }
+}
+
+/**
+ * Makes a read and, when a stale answer is older than allowed, once more from the leader.
+ * @throws FailedRead around whatever `call` throws.
+ */
+export async function readWithMeta<R extends QueryMeta>(
+  options: ReadOptions,
+  call: (query: ReadOptions['query']) => Promise<R>,
+): Promise<{ readonly reply: R; readonly consistency: Consistency }> {
+  try {
+    const reply = await call(options.query);
+    if (options.maxStaleMs > 0 && options.query.AllowStale === true && reply.LastContact > options.maxStaleMs * 1e6) {
+      const { AllowStale: _, ...fresh } = options.query;
+      return { reply: await call(fresh), consistency: 'leader' };
+    }
+    return { reply, consistency: options.consistency };
+  } catch (error) {
+    throw new FailedRead(error);
+  }
+}
+
+/** Only a query that may block has to be ended when its client goes. */
+export function readSignal(request: ApiRequest, options: ReadOptions): AbortSignal | undefined {
+  return options.query.MinQueryIndex === undefined ? undefined : request.signal;
+}

@@ -1,0 +1,109 @@
+/** A request as handlers see it: routed, with its query decoded; the body is read only when a handler asks for it. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type ByteString, byteStringToUtf8 } from '../lib/index.ts';
+import { HttpError } from './answer.ts';
+import type { Query } from './query-string.ts';
+
+/**
+ * Most bytes any body may have. Consul has no limit outside KV and transactions; without one a single client could
+ * take all memory, and no registration comes near it.
+ */
+const bodyBytesMax = 32 * 1024 * 1024;
+
+export class ApiRequest {
+  readonly method: string;
+  /** Decoded path, bytes. */
+  readonly path: ByteString;
+  /** What follows the endpoint's prefix, bytes; "" for exact paths. */
+  readonly suffix: ByteString;
+  readonly query: Query;
+  readonly pretty: boolean;
+  readonly #incoming: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #stopping: AbortSignal;
+  #signal: AbortSignal | null = null;
+
+  constructor(parts: {
+    method: string;
+    path: ByteString;
+    suffix: ByteString;
+    query: Query;
+    pretty: boolean;
+    incoming: IncomingMessage;
+    response: ServerResponse;
+    /** Aborted when the server stops. */
+    stopping: AbortSignal;
+  }) {
+    this.method = parts.method;
+    this.path = parts.path;
+    this.suffix = parts.suffix;
+    this.query = parts.query;
+    this.pretty = parts.pretty;
+    this.#incoming = parts.incoming;
+    this.#response = parts.response;
+    this.#stopping = parts.stopping;
+  }
+
+  /** What follows the endpoint's prefix as text: a service or node name, an ID. */
+  get name(): string {
+    return byteStringToUtf8(this.suffix);
+  }
+
+  header(name: string): string {
+    const value = this.#incoming.headers[name.toLowerCase()];
+    return Array.isArray(value) ? value.join(', ') : (value ?? '');
+  }
+
+  /** Bytes announced by Content-Length, null when the body is chunked or there is none. */
+  get contentLength(): number | null {
+    const length = this.#incoming.headers['content-length'];
+    return length === undefined ? null : Number(length);
+  }
+
+  /** ACL token of the request, "" when none (reference/http-api.md §2). */
+  get token(): string {
+    const given = this.query.get('token') || this.header('X-Consul-Token');
+    if (given !== '') return given;
+    const [scheme = '', value = ''] = this.header('Authorization').trim().split(/\s+/);
+    return scheme.toLowerCase() === 'bearer' ? value : '';
+  }
+
+  /** Whether the client has gone before its answer. */
+  get abandoned(): boolean {
+    return this.#response.destroyed;
+  }
+
+  /** Aborted when the client goes away before its answer, or the server stops. */
+  get signal(): AbortSignal {
+    if (this.#signal === null) {
+      const controller = new AbortController();
+      const abort = (): void => controller.abort(new Error('the client has gone or the HTTP server stops'));
+      if (this.#stopping.aborted || this.#response.destroyed) abort();
+      this.#stopping.addEventListener('abort', abort, { once: true });
+      this.#response.once('close', () => {
+        this.#stopping.removeEventListener('abort', abort);
+        if (!this.#response.writableFinished) abort();
+      });
+      this.#signal = controller.signal;
+    }
+    return this.#signal;
+  }
+
+  /**
+   * Reads the whole body.
+   * @throws HttpError 413 beyond `bytesMax`.
+   */
+  async body(bytesMax = bodyBytesMax): Promise<Uint8Array> {
+    const tooLarge = (): HttpError =>
+      new HttpError(413, `Request body too large, max size: ${bytesMax} bytes.`, { close: true });
+    if ((this.contentLength ?? 0) > bytesMax) throw tooLarge();
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    for await (const chunk of this.#incoming as AsyncIterable<Uint8Array>) {
+      length += chunk.length;
+      if (length > bytesMax) throw tooLarge();
+      chunks.push(chunk);
+    }
+    return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, length);
+  }
+}

@@ -1,0 +1,479 @@
+/**
+ * The HTTP server: what holds for every request, in Consul's order — path, route, query, blocked endpoints, method,
+ * write restriction — then one handler, then one write (reference/http-api.md §1). Fastify owns the life of a request;
+ * routing is our own, because Go's rules for paths, methods and unreadable bytes are not those of any router.
+ */
+import { chmod, unlink } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { BlockList, isIP, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import { type ByteString, byteStringToUtf8 } from '../lib/index.ts';
+import { CallError } from '../model/index.ts';
+import type { NamedCaller } from '../model/index.ts';
+import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
+import { type AgentDoor, AgentRequestError } from './agent-door.ts';
+import { agentEndpoints } from './agent-endpoint.ts';
+import { type Answer, badRequest, Body, empty, type Header, HttpError, type Sink, text } from './answer.ts';
+import type { Api } from './api.ts';
+import { catalogEndpoints } from './catalog-endpoint.ts';
+import { healthEndpoints } from './health-endpoint.ts';
+import { kvEndpoints } from './kv-endpoint.ts';
+import type { HttpOptions } from './options.ts';
+import { percentDecode, Query } from './query-string.ts';
+import { FailedRead } from './read-options.ts';
+import { ApiRequest } from './request.ts';
+import { encodePath, type Endpoint, Router } from './routes.ts';
+import { statusEndpoints } from './status-endpoint.ts';
+import { uiDataEndpoints } from './ui-data-endpoint.ts';
+
+/** Where to listen. */
+export type HttpListener =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  /** `mode` as in chmod, 0 = what the umask gives. */
+  | { readonly kind: 'unix'; readonly path: string; readonly mode: number };
+
+export interface HttpServer {
+  /**
+   * Opens the listeners; all or none.
+   * @returns the addresses in the order of the listeners, with the port chosen for port 0.
+   * @throws Error of the system, naming the address.
+   */
+  start(listeners: readonly HttpListener[]): Promise<readonly string[]>;
+  /** Ends blocking queries and streams at once, gives other answers a moment, closes everything. */
+  stop(): Promise<void>;
+  /** Takes other options into force. */
+  reload(options: HttpOptions): void;
+}
+
+/** Longest request line and headers together; Go's default. */
+const headerBytesMax = 1024 * 1024;
+/** Longest wait for the headers of a request that has begun. */
+const headersTimeoutMs = 60_000;
+/** Bytes a slow reader of a stream may be behind before lines are left out. */
+const streamBacklogBytesMax = 1024 * 1024;
+/** How long a stop waits for answers that are being written. */
+const stopGraceMs = 2_000;
+
+export function createHttpServer(parts: {
+  readonly caller: NamedCaller;
+  readonly agent: AgentDoor;
+  readonly options: HttpOptions;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}): HttpServer {
+  return new Service(parts);
+}
+
+class Service implements HttpServer {
+  readonly #router: Router;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #metrics: Metrics;
+  readonly #app: FastifyInstance;
+  readonly #servers: Server[] = [];
+  readonly #stopping = new AbortController();
+  readonly #connections = new Map<string, number>();
+  #options: HttpOptions;
+  #common: readonly Header[];
+  #writers: BlockList | null;
+
+  constructor(parts: Parameters<typeof createHttpServer>[0]) {
+    this.#clock = parts.clock;
+    this.#logger = parts.logger;
+    this.#metrics = parts.metrics;
+    this.#options = parts.options;
+    this.#common = commonHeaders(parts.options);
+    this.#writers = blockListOf(parts.options.allowWriteHttpFrom);
+    const api: Api = { ...parts, options: () => this.#options };
+    this.#router = new Router([
+      ...agentEndpoints(api),
+      ...catalogEndpoints(api),
+      ...healthEndpoints(api),
+      ...kvEndpoints(api),
+      ...statusEndpoints(api),
+      ...uiDataEndpoints(api),
+    ]);
+    this.#app = this.#createApp();
+  }
+
+  /** One route that takes everything; fastify must neither decode our paths nor look at content types. */
+  #createApp(): FastifyInstance {
+    const app = fastify({
+      logger: false,
+      exposeHeadRoutes: false,
+      rewriteUrl: () => '/',
+      forceCloseConnections: true,
+    });
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('*', (_request, _payload, done) => done(null));
+    app.addHook('onRequest', (request, _reply, done) => {
+      delete request.raw.headers['content-type'];
+      done();
+    });
+    const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+      reply.hijack();
+      await this.#serve(request.raw, reply.raw, request.originalUrl);
+    };
+    app.route({ method: app.supportedMethods, url: '/', handler });
+    app.setNotFoundHandler(handler);
+    return app;
+  }
+
+  async start(listeners: readonly HttpListener[]): Promise<readonly string[]> {
+    await this.#app.ready();
+    try {
+      const addresses: string[] = [];
+      for (const listener of listeners) addresses.push(await this.#listen(listener));
+      return addresses;
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async #listen(listener: HttpListener): Promise<string> {
+    const server = createServer(
+      // Requests have no deadline: a blocking query may wait ten minutes, a monitor for ever.
+      { maxHeaderSize: headerBytesMax, requestTimeout: 0, headersTimeout: headersTimeoutMs, keepAliveTimeout: 0 },
+      (incoming, response) => this.#app.routing(incoming, response),
+    );
+    server.on('connection', (socket) => this.#countConnection(socket));
+    server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) =>
+      this.#refuseUnreadable(error, socket),
+    );
+    if (listener.kind === 'unix') await unlink(listener.path).catch(() => undefined);
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      const bound = (): void => {
+        server.off('error', reject);
+        resolve();
+      };
+      if (listener.kind === 'unix') server.listen(listener.path, bound);
+      else server.listen(listener.port, listener.host, bound);
+    });
+    this.#servers.push(server);
+    if (listener.kind === 'unix') {
+      if (listener.mode !== 0) await chmod(listener.path, listener.mode);
+      return listener.path;
+    }
+    const address = server.address();
+    const port = typeof address === 'object' && address !== null ? address.port : listener.port;
+    return isIP(listener.host) === 6 ? `[${listener.host}]:${port}` : `${listener.host}:${port}`;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    const servers = this.#servers.splice(0);
+    const closed = Promise.all(
+      servers.map(
+        (server) =>
+          new Promise<void>((resolve) => {
+            server.close(() => resolve());
+            server.closeIdleConnections();
+          }),
+      ),
+    );
+    const grace = this.#clock.after(stopGraceMs, () => {
+      for (const server of servers) server.closeAllConnections();
+    });
+    await closed;
+    grace.cancel();
+    await this.#app.close();
+  }
+
+  reload(options: HttpOptions): void {
+    this.#options = options;
+    this.#common = commonHeaders(options);
+    this.#writers = blockListOf(options.allowWriteHttpFrom);
+  }
+
+  /** A client with too many connections has the newest closed without an answer. */
+  #countConnection(socket: Socket): void {
+    const client = socket.remoteAddress;
+    if (client === undefined) return;
+    const open = (this.#connections.get(client) ?? 0) + 1;
+    const { maxConnsPerClient } = this.#options;
+    if (maxConnsPerClient > 0 && open > maxConnsPerClient) {
+      socket.destroy();
+      return;
+    }
+    this.#connections.set(client, open);
+    socket.once('close', () => {
+      const left = (this.#connections.get(client) ?? 1) - 1;
+      if (left > 0) this.#connections.set(client, left);
+      else this.#connections.delete(client);
+    });
+  }
+
+  /** The parser refuses methods it does not know; Consul's own refusal of them tells more (§1, "Unknown verbs too"). */
+  #refuseUnreadable(error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket: Duplex): void {
+    if (!socket.writable) return;
+    const line = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]\r?\n/.exec(error.rawPacket?.toString('latin1') ?? '');
+    if (error.code !== 'HPE_INVALID_METHOD' || line === null) {
+      socket.end(
+        'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request',
+      );
+      return;
+    }
+    const [, method = '', url = ''] = line;
+    const path = percentDecode(url.split('?', 1)[0]!);
+    const routing = path === null ? null : this.#router.route(path);
+    const answer =
+      routing !== null && 'endpoint' in routing ? this.#withCommon(notAllowed(routing.endpoint, method)) : empty(404);
+    const headers: Header[] = [
+      ...answer.headers,
+      ['Content-Length', String(answer.body?.bytes.length ?? 0)],
+      ['Connection', 'close'],
+    ];
+    const phrase = answer.status === 405 ? 'Method Not Allowed' : 'Not Found';
+    const head = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+    socket.end(
+      Buffer.concat([
+        Buffer.from(`HTTP/1.1 ${answer.status} ${phrase}\r\n${head}\r\n`, 'latin1'),
+        answer.body?.bytes ?? new Uint8Array(),
+      ]),
+    );
+  }
+
+  async #serve(incoming: IncomingMessage, response: ServerResponse, url: string): Promise<void> {
+    const began = this.#clock.monotonicMs();
+    let answer: Answer;
+    try {
+      answer = await this.#answer(incoming, response, url);
+    } catch (error) {
+      // The client has gone, or we are going: nobody is left to read an answer.
+      if (this.#stopping.signal.aborted || response.destroyed) {
+        response.destroy();
+        return;
+      }
+      this.#logger.error('Request failed by a defect of the agent', { url: hideTokens(url), error });
+      answer = text(500, 'internal error, see the log of the agent');
+    }
+    if (response.destroyed) return;
+    await this.#write(incoming, response, answer);
+    this.#logger.debug('Request finished', {
+      method: incoming.method,
+      url: hideTokens(url),
+      from: fromOf(incoming.socket),
+      latency: `${(this.#clock.monotonicMs() - began).toFixed(3)}ms`,
+    });
+  }
+
+  async #answer(incoming: IncomingMessage, response: ServerResponse, url: string): Promise<Answer> {
+    const method = incoming.method ?? '';
+    const mark = url.indexOf('?');
+    const path = percentDecode(mark < 0 ? url : url.slice(0, mark));
+    const search = mark < 0 ? '' : url.slice(mark + 1);
+    if (path === null) return { ...text(400, '400 Bad Request'), close: true };
+    if (!this.#options.disableUnprintableFilter && hasUnprintable(path)) return empty(400);
+    const routing = this.#router.route(path);
+    if (routing === null) return path === '/' ? text(200, 'Consul Agent') : empty(404);
+    if ('redirect' in routing) return redirect(method, routing.redirect, search);
+    const began = this.#clock.monotonicMs();
+    const query = Query.parse(search);
+    const answer =
+      query === null
+        ? empty(500)
+        : await this.#dispatch(routing.endpoint, incoming, () => {
+            return new ApiRequest({
+              method,
+              path,
+              suffix: routing.suffix,
+              query,
+              pretty: this.#options.pretty || query.has('pretty'),
+              incoming,
+              response,
+              stopping: this.#stopping.signal,
+            });
+          });
+    this.#metrics.sample(metricName(method, routing.endpoint), this.#clock.monotonicMs() - began);
+    return this.#withCommon(answer);
+  }
+
+  /** Answers a request whose route and query are known; every refusal becomes an answer here. */
+  async #dispatch(endpoint: Endpoint, incoming: IncomingMessage, makeRequest: () => ApiRequest): Promise<Answer> {
+    const request = makeRequest();
+    const { method } = request;
+    const path = byteStringToUtf8(request.path);
+    if (this.#options.blockEndpoints.some((prefix) => path.startsWith(prefix))) {
+      return text(403, 'Endpoint is blocked by agent configuration');
+    }
+    if (method === 'OPTIONS') return empty(200, [allowHeader(endpoint)]);
+    const handler = Object.hasOwn(endpoint.methods, method) ? endpoint.methods[method] : undefined;
+    if (handler === undefined) return notAllowed(endpoint, method);
+    if (method !== 'GET' && !this.#mayWrite(incoming.socket)) return text(403, 'Access is restricted');
+    try {
+      if (endpoint.ignoresNamespace !== true) refuseNamespace(request);
+      return await handler(request);
+    } catch (error) {
+      return this.#refusal(error, request);
+    }
+  }
+
+  #mayWrite(socket: Socket): boolean {
+    if (this.#writers === null) return true;
+    const address = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
+    const family = isIP(address);
+    return family !== 0 && this.#writers.check(address, family === 6 ? 'ipv6' : 'ipv4');
+  }
+
+  #refusal(error: unknown, request: ApiRequest): Answer {
+    if (error instanceof HttpError) return { ...text(error.status, error.message, error.headers), close: error.close };
+    if (error instanceof AgentRequestError) return text(error.statusCode, error.message);
+    const headers = error instanceof FailedRead ? error.headers : [];
+    const cause = error instanceof FailedRead ? error.cause : error;
+    if (cause instanceof HttpError || cause instanceof AgentRequestError) return this.#refusal(cause, request);
+    // Nobody is left to read an answer.
+    if (this.#stopping.signal.aborted || request.abandoned) throw cause;
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const what = cause instanceof CallError ? 'Request error' : 'Request failed by a defect of the agent';
+    this.#logger.error(what, { method: request.method, url: byteStringToUtf8(request.path), error: cause });
+    const forbidden = message.includes('Permission denied') || message.includes('ACL not found');
+    return text(forbidden ? 403 : 500, message, headers);
+  }
+
+  /** Adds what every answer of a registered path carries; what the handler says wins. */
+  #withCommon(answer: Answer): Answer {
+    const own = new Set(answer.headers.map(([name]) => name));
+    return { ...answer, headers: [...this.#common.filter(([name]) => !own.has(name)), ...answer.headers] };
+  }
+
+  async #write(incoming: IncomingMessage, response: ServerResponse, answer: Answer): Promise<void> {
+    const headers = answer.headers.flat();
+    if (answer.close === true) headers.push('Connection', 'close');
+    if (answer.stream !== undefined) {
+      this.#writeStream(response, answer.status, headers, answer.stream);
+      return;
+    }
+    let bytes = answer.body?.bytes ?? null;
+    if (bytes !== null && bytes.length > 0 && answer.headers.some(([name]) => name === 'Vary')) {
+      if (acceptsGzip(incoming.headers['accept-encoding'])) {
+        bytes = await answer.body!.gzipped();
+        headers.push('Content-Encoding', 'gzip');
+      }
+    }
+    if (response.destroyed) return;
+    headers.push('Content-Length', String(bytes?.length ?? 0));
+    response.writeHead(answer.status, headers);
+    if (bytes === null || incoming.method === 'HEAD') response.end();
+    else response.end(bytes);
+  }
+
+  #writeStream(response: ServerResponse, status: number, headers: string[], stream: (sink: Sink) => () => void): void {
+    response.writeHead(status, headers);
+    response.flushHeaders();
+    const leave = stream({
+      write: (line) => {
+        if (response.destroyed || response.writableLength > streamBacklogBytesMax) return false;
+        response.write(line);
+        return true;
+      },
+    });
+    const end = (): void => {
+      response.destroy();
+    };
+    this.#stopping.signal.addEventListener('abort', end, { once: true });
+    response.once('close', () => {
+      this.#stopping.signal.removeEventListener('abort', end);
+      leave();
+    });
+  }
+}
+
+/** Names with every word capitalised, as Go writes them. */
+function canonicalName(name: string): string {
+  return name
+    .split('-')
+    .map((word) => word.slice(0, 1).toUpperCase() + word.slice(1).toLowerCase())
+    .join('-');
+}
+
+function commonHeaders(options: HttpOptions): readonly Header[] {
+  return [
+    ['Vary', 'Accept-Encoding'],
+    ...Object.entries(options.responseHeaders).map(([name, value]): Header => [canonicalName(name), value]),
+    ...(options.translateWanAddrs ? [['X-Consul-Translate-Addresses', 'true'] as const] : []),
+  ];
+}
+
+function blockListOf(ranges: readonly string[]): BlockList | null {
+  if (ranges.length === 0) return null;
+  const list = new BlockList();
+  for (const range of ranges) {
+    const [address = '', bits = ''] = range.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    list.addSubnet(address, bits === '' ? (family === 'ipv6' ? 128 : 32) : Number(bits), family);
+  }
+  return list;
+}
+
+/** Go's `unicode.IsPrint`: letters, marks, numbers, punctuation, symbols and the blank. */
+function hasUnprintable(path: ByteString): boolean {
+  if (/^[\u0020-\u007e]*$/.test(path)) return false;
+  return /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u.test(byteStringToUtf8(path));
+}
+
+function redirect(method: string, path: ByteString, search: string): Answer {
+  const location = encodePath(path) + (search === '' ? '' : `?${search}`);
+  const headers: Header[] = [['Location', location]];
+  if (method !== 'GET' && method !== 'HEAD') return empty(301, headers);
+  const escaped = location
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&#34;')
+    .replaceAll("'", '&#39;');
+  headers.push(['Content-Type', 'text/html; charset=utf-8']);
+  return { status: 301, headers, body: new Body(`<a href="${escaped}">Moved Permanently</a>.\n\n`) };
+}
+
+function allowHeader(endpoint: Endpoint): Header {
+  return ['Allow', ['OPTIONS', ...Object.keys(endpoint.methods)].join(',')];
+}
+
+function notAllowed(endpoint: Endpoint, method: string): Answer {
+  return text(405, `method ${method} not allowed`, [allowHeader(endpoint)]);
+}
+
+function refuseNamespace(request: ApiRequest): void {
+  const feature = 'Namespaces are a Consul Enterprise feature';
+  if (request.header('X-Consul-Namespace') !== '') {
+    throw badRequest(`Invalid header: "X-Consul-Namespace" - ${feature}`);
+  }
+  if (request.query.get('ns') !== '') throw badRequest(`Invalid query parameter: "ns" - ${feature}`);
+}
+
+/** `gzip` among the encodings, and not refused by `q=0`. */
+function acceptsGzip(header: string | string[] | undefined): boolean {
+  if (typeof header !== 'string' || !header.includes('gzip')) return false;
+  return header.split(',').some((coding) => {
+    const [name, ...parameters] = coding.split(';').map((part) => part.trim());
+    return name === 'gzip' && !parameters.some((parameter) => /^q=0(?:\.0*)?$/.test(parameter));
+  });
+}
+
+const metricNames = new WeakMap<Endpoint, Map<string, readonly string[]>>();
+
+/** `http.GET.v1.kv._`: what varies in a path is `_` (reference/agent.md §6). */
+function metricName(method: string, endpoint: Endpoint): readonly string[] {
+  let byMethod = metricNames.get(endpoint);
+  if (byMethod === undefined) metricNames.set(endpoint, (byMethod = new Map<string, readonly string[]>()));
+  let name = byMethod.get(method);
+  if (name === undefined) {
+    const parts = endpoint.pattern.split('/').slice(1);
+    byMethod.set(method, (name = ['http', method, ...parts.map((part) => part || '_')]));
+  }
+  return name;
+}
+
+/** Tokens do not belong into the log. */
+function hideTokens(url: string): string {
+  return url.replaceAll(/([?&;]token=)[^&;]*/g, '$1<hidden>');
+}
+
+function fromOf(socket: Socket): string {
+  return socket.remoteAddress === undefined ? '' : `${socket.remoteAddress}:${socket.remotePort ?? 0}`;
+}
