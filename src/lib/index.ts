@@ -2,3 +2,4 @@ export { type ByteString, byteStringFromUtf8, byteStringToUtf8 } from './byte-st
 export { Heap } from './heap.ts';
 export { invariant, unreachable } from './invariant.ts';
 export { multiErrorText } from './multi-error.ts';
+export { TailBuffer } from './tail-buffer.ts';
