@@ -18,7 +18,7 @@ export function parseAddress(text: string): Uint8Array | null {
   const [left = '', right] = groups.split('::');
   const before = left === '' ? [] : left.split(':');
   const after = right === undefined || right === '' ? [] : right.split(':');
-  const words = [...before, ...new Array<string>(8 - before.length - after.length).fill('0'), ...after];
+  const words = [...before, ...Array.from({ length: 8 - before.length - after.length }, () => '0'), ...after];
   const bytes = new Uint8Array(16);
   words.forEach((word, i) => {
     const value = Number.parseInt(word, 16);

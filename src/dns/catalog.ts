@@ -50,7 +50,9 @@ export class Catalog {
     lookup: { readonly service: string; readonly tag: string; readonly connect: boolean; readonly ingress: boolean },
   ): Promise<Calls['Health.ServiceNodes']['reply']['Nodes']> {
     const reply = await this.#read(this.#cached, 'Health.ServiceNodes', {
-      ...this.#common(datacenter),
+      Datacenter: datacenter,
+      Token: this.#token(),
+      AllowStale: this.#allowStale,
       ServiceName: lookup.service,
       ServiceTags: lookup.tag === '' ? [] : [lookup.tag],
       TagFilter: lookup.tag !== '',
@@ -62,26 +64,39 @@ export class Catalog {
 
   /** The node of that name in any letter case, or null. @throws CallError */
   async node(datacenter: string, node: string): Promise<CallReply<'Catalog.ListNodes'>['Nodes'][number] | null> {
-    const request = { ...this.#common(datacenter), Node: node };
-    const reply = await this.#read(this.#cached, 'Catalog.NodeServices', request);
+    const reply = await this.#read(this.#cached, 'Catalog.NodeServices', {
+      Datacenter: datacenter,
+      Token: this.#token(),
+      AllowStale: this.#allowStale,
+      Node: node,
+    });
     return reply.NodeServices?.Node ?? null;
   }
 
   /** All nodes, sorted by name. @throws CallError */
   async nodes(datacenter: string): Promise<CallReply<'Catalog.ListNodes'>['Nodes']> {
-    const reply = await this.#read(this.#dependencies.caller, 'Catalog.ListNodes', this.#common(datacenter));
+    const reply = await this.#read(this.#dependencies.caller, 'Catalog.ListNodes', {
+      Datacenter: datacenter,
+      Token: this.#token(),
+      AllowStale: this.#allowStale,
+    });
     return reply.Nodes;
   }
 
   /** Instances of whatever service at an address. @throws CallError */
   async instancesAt(datacenter: string, address: string): Promise<CallReply<'Catalog.ServiceNodes'>['ServiceNodes']> {
-    const request = { ...this.#common(datacenter), ServiceName: '', ServiceAddress: address };
-    const reply = await this.#read(this.#dependencies.caller, 'Catalog.ServiceNodes', request);
+    const reply = await this.#read(this.#dependencies.caller, 'Catalog.ServiceNodes', {
+      Datacenter: datacenter,
+      Token: this.#token(),
+      AllowStale: this.#allowStale,
+      ServiceName: '',
+      ServiceAddress: address,
+    });
     return reply.ServiceNodes;
   }
 
-  #common(datacenter: string): { Datacenter: string; Token: string; AllowStale: boolean } {
-    return { Datacenter: datacenter, Token: this.#dependencies.token?.() ?? '', AllowStale: this.#allowStale };
+  #token(): string {
+    return this.#dependencies.token?.() ?? '';
   }
 
   async #read<M extends Reads>(caller: NamedCaller, method: M, request: CallRequest<M>): Promise<CallReply<M>> {

@@ -123,7 +123,7 @@ for (const doc of docs) {
         logger: silentLogger,
         metrics: silentMetrics,
       });
-      [{ port }] = (await server.start([{ host: '127.0.0.1', port: 0 }])) as [{ port: number }];
+      port = (await server.start([{ host: '127.0.0.1', port: 0 }]))[0]!.port;
     });
     afterAll(async () => {
       await server.stop();
