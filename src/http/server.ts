@@ -375,6 +375,7 @@ class Service implements HttpServer {
     const end = (): void => {
       response.destroy();
     };
+    if (this.#stopping.signal.aborted) end();
     this.#stopping.signal.addEventListener('abort', end, { once: true });
     response.once('close', () => {
       this.#stopping.signal.removeEventListener('abort', end);
