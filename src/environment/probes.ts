@@ -5,7 +5,6 @@
  * are asked only on hardware that says it is a cloud's, because elsewhere 169.254.169.254 is a silent time-out.
  */
 import { type ContainerInspect, type DockerEngine, EngineError } from '../ports/index.ts';
-import { isUnspecified } from './address.ts';
 import { askClouds, cloudHints } from './cloud-metadata.ts';
 import { identifyContainer } from './container-identity.ts';
 import { readEcsFile, readEcsTask } from './ecs-metadata.ts';
@@ -232,12 +231,12 @@ function portBindings(
 ): PublishedPort[] {
   const [number, protocol] = port.split('/');
   if (protocol !== 'tcp' && protocol !== 'udp') return [];
-  // The wildcard is listed once for IPv4 and once for IPv6; IPv4 first, as that is what is advertised by default.
+  // The wildcard is `0.0.0.0` and `::` with Docker, empty with Podman.
   return bindings
     .map(({ HostIp = '', HostPort = '' }): PublishedPort => ({
       containerPort: Number(number),
       protocol: protocol,
-      hostIp: isUnspecified(HostIp) ? '0.0.0.0' : HostIp,
+      hostIp: HostIp || '0.0.0.0',
       hostPort: Number(HostPort),
     }))
     .filter(({ hostPort }) => hostPort > 0);

@@ -1,5 +1,5 @@
 // The ladder of reference/container-environments.md §9, a case a rung, and what is said about the result.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { whyNotAdvertisable } from '../../../src/environment/address.ts';
 import {
