@@ -9,6 +9,12 @@ import type { CommandLog } from './command-log.ts';
 const applyCounter: readonly string[] = ['raft', 'apply'];
 const applySample: readonly string[] = ['raft', 'fsm', 'apply'];
 
+/**
+ * The first command's index. As in a log with consensus, whose first entry is its configuration, no command has 1: that
+ * is the index of an answer about nothing, and what is created first must be greater.
+ */
+const firstIndex = 2;
+
 export class MemoryLog implements CommandLog {
   readonly isLeader = true;
   readonly lastContactNs = 0;
@@ -43,7 +49,7 @@ export class MemoryLog implements CommandLog {
     const startMs = this.#clock.monotonicMs();
     this.#metrics.count(applyCounter);
     try {
-      return this.#store.apply(this.#store.lastIndex + 1, command);
+      return this.#store.apply(Math.max(firstIndex, this.#store.lastIndex + 1), command);
     } finally {
       this.#metrics.sample(applySample, this.#clock.monotonicMs() - startMs);
     }

@@ -14,13 +14,16 @@ import { connectProxyKind } from '../model/index.ts';
 import type { CheckServiceNode, HealthCheck, Node, NodeInfo, NodeService, ServiceNode } from '../model/index.ts';
 import { OrderedMap } from './ordered-map.ts';
 
+/** The answer without rows, everywhere. */
+export const noRows: readonly never[] = Object.freeze([]);
+
 /** A list of rows in order, and the answer made of them, kept until a row changes. */
 class Rows<T> {
   readonly map = new OrderedMap<T>();
   #answer: readonly T[] | undefined;
 
   get answer(): readonly T[] {
-    return (this.#answer ??= Object.freeze(this.map.values()));
+    return (this.#answer ??= this.map.size === 0 ? noRows : Object.freeze(this.map.values()));
   }
 
   set(key: string, row: T): void {
@@ -244,7 +247,7 @@ class CheckLists {
   readonly #lists = new Map<string, Rows<HealthCheck>>();
 
   answer(column: string): readonly HealthCheck[] {
-    return this.#lists.get(column)?.answer ?? noChecks;
+    return this.#lists.get(column)?.answer ?? noRows;
   }
 
   add(column: string, key: string, check: HealthCheck): void {
@@ -259,8 +262,6 @@ class CheckLists {
     if (list?.map.size === 0) this.#lists.delete(column);
   }
 }
-
-export const noChecks: readonly HealthCheck[] = Object.freeze([]);
 
 /** What service an instance stands for in the mesh: a proxy's destination, or itself when it speaks Connect. */
 export function connectTargetOf(service: NodeService): string | undefined {

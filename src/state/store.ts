@@ -16,7 +16,7 @@ import type {
   NodeService,
   ServiceNode,
 } from '../model/index.ts';
-import { Catalog, type NodeEntry, noChecks, type ServiceGroup, unionOfTags } from './catalog.ts';
+import { Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from './catalog.ts';
 import type { CommandName, CommandOf, CommandResult } from './command.ts';
 import { applyDeregister } from './deregister.ts';
 import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
@@ -59,8 +59,6 @@ const appliers: {
   KVS: applyKvs,
   Tombstone: applyTombstone,
 };
-
-const none: readonly never[] = Object.freeze([]);
 
 export class StateStore {
   readonly #catalog = new Catalog();
@@ -162,7 +160,7 @@ export class StateStore {
     watch?.push(watchKeys.service(name));
     const group = this.#catalog.service(name);
     return group === undefined
-      ? this.#answer(this.#absentService(false), none)
+      ? this.#answer(this.#absentService(false), noRows)
       : this.#answer(this.#rows.get(serviceRow(group.name)), group.catalog);
   }
 
@@ -171,7 +169,7 @@ export class StateStore {
     watch?.push(watchKeys.service(name));
     const group = this.#catalog.service(name);
     return group === undefined
-      ? this.#answer(this.#absentService(true), none)
+      ? this.#answer(this.#absentService(true), noRows)
       : this.#answer(this.#rows.get(serviceRow(group.name)), group.health);
   }
 
@@ -179,14 +177,14 @@ export class StateStore {
   connectNodes(name: string, watch?: WatchList): Answer<readonly ServiceNode[]> {
     const group = this.#connectGroup(name, watch);
     return group === undefined
-      ? this.#answer(this.#absentService(false), none)
+      ? this.#answer(this.#absentService(false), noRows)
       : this.#answer(this.#rowOfInstances(group), group.catalog);
   }
 
   connectHealth(name: string, watch?: WatchList): Answer<readonly CheckServiceNode[]> {
     const group = this.#connectGroup(name, watch);
     return group === undefined
-      ? this.#answer(this.#absentService(true), none)
+      ? this.#answer(this.#absentService(true), noRows)
       : this.#answer(this.#rowOfInstances(group), group.health);
   }
 
@@ -194,7 +192,7 @@ export class StateStore {
   servicesAtAddress(address: string, watch?: WatchList): Answer<readonly ServiceNode[]> {
     watch?.push(watchKeys.services, watchKeys.nodes);
     const group = this.#catalog.atAddress(address);
-    return this.#answer(this.#rows.max('nodes', 'services'), group?.catalog ?? none);
+    return this.#answer(this.#rows.max('nodes', 'services'), group?.catalog ?? noRows);
   }
 
   /** A node, by name or by a unique beginning of its id (2 characters or more), with its services. */
@@ -223,7 +221,7 @@ export class StateStore {
 
   nodeChecks(name: string, watch?: WatchList): Answer<readonly HealthCheck[]> {
     watch?.push(watchKeys.checksOfNode(name));
-    return this.#answer(this.#rows.get('checks'), this.#catalog.node(name)?.checks.answer ?? noChecks);
+    return this.#answer(this.#rows.get('checks'), this.#catalog.node(name)?.checks.answer ?? noRows);
   }
 
   serviceChecks(name: string, watch?: WatchList): Answer<readonly HealthCheck[]> {
@@ -242,7 +240,7 @@ export class StateStore {
   nodeInfo(name: string, watch?: WatchList): Answer<readonly NodeInfo[]> {
     watch?.push(watchKeys.node(name), watchKeys.checksOfNode(name));
     const entry: NodeEntry | undefined = this.#catalog.node(name);
-    return this.#answer(this.#rows.max('nodes', 'services', 'checks'), entry === undefined ? none : [entry.info]);
+    return this.#answer(this.#rows.max('nodes', 'services', 'checks'), entry === undefined ? noRows : [entry.info]);
   }
 
   nodeDump(watch?: WatchList): Answer<readonly NodeInfo[]> {
