@@ -1,5 +1,5 @@
-// The recorded answers of the real Consul 1.8.7, replayed against the DNS server over loopback, with a catalog in
-// memory that is filled by the recordings' own registrations. The same files run against the whole agent in
+// The recorded answers of the real Consul 1.8.7, replayed over loopback against the DNS server in front of two
+// catalogs filled by the recordings' own registrations: the tests' own, and the real server's named calls. The same files run against the whole agent in
 // test/golden/dns.test.ts; what needs more than a catalog is left to that run (see `outOfScope`).
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,8 +9,12 @@ import { createDnsServer, defaultDnsOptions, type DnsOptions, type DnsServer } f
 import { SystemClock } from '../../../src/node/system-clock.ts';
 import { SystemRandom } from '../../../src/node/system-random.ts';
 import { askTcp, askUdp, type ScriptedAnswer, type ScriptedRecursor, startRecursor } from './dns-client.ts';
+import type { CallRequest, NamedCaller } from '../../../src/model/index.ts';
+import { createServer, MemoryLog } from '../../../src/server/index.ts';
+import { StateStore } from '../../../src/state/index.ts';
+import { silentLogger } from '../../helpers/logger.ts';
 import { FakeCatalog } from './fake-catalog.ts';
-import { silentLogger, silentMetrics } from './silent.ts';
+import { silentMetrics } from './silent-metrics.ts';
 
 interface Case {
   id: string;
@@ -88,16 +92,52 @@ function optionsOf(doc: Doc, recursorPorts: Readonly<Record<string, number>>): D
   };
 }
 
-for (const doc of docs) {
+type Register = CallRequest<'Catalog.Register'>;
+
+interface Backend {
+  readonly caller: NamedCaller;
+  register(body: Omit<Register, 'Datacenter'>): Promise<unknown>;
+}
+
+const clock = new SystemClock();
+const random = new SystemRandom();
+
+const backends: Readonly<Record<string, () => Backend>> = {
+  'a fake catalog': () => {
+    const catalog = new FakeCatalog();
+    return { caller: catalog, register: (body) => Promise.resolve(catalog.register(body as never)) };
+  },
+  'the server': () => {
+    const store = new StateStore();
+    const common = { clock, metrics: silentMetrics, store };
+    const server = createServer({
+      ...common,
+      random,
+      logger: silentLogger,
+      datacenter: 'dc1',
+      nodeName: 'other',
+      nodeId: '01000000-0000-4000-8000-000000000009',
+      address: '127.0.0.9',
+      serverPort,
+      version: '1.8.7',
+      log: new MemoryLog({ ...common, address: `127.0.0.1:${serverPort}` }),
+    });
+    const { caller } = server;
+    return { caller, register: (body) => caller.call('Catalog.Register', { ...body, Datacenter: 'dc1' }) };
+  },
+};
+
+const variants = Object.entries(backends).flatMap(([backend, create]) => docs.map((doc) => ({ doc, backend, create })));
+for (const { doc, backend, create } of variants) {
   const cases = doc.cases.filter((each) => outOfScope(doc, each) === null);
   if (cases.length === 0) continue;
-  describe(`golden ${doc.name}`, () => {
-    const catalog = new FakeCatalog();
+  describe(`golden ${doc.name} from ${backend}`, () => {
+    const catalog = create();
     const recursors: ScriptedRecursor[] = [];
     let server: DnsServer;
     let port = 0;
-    const register = (steps: Doc['setup']): void => {
-      for (const { path, body } of steps) if (path === '/v1/catalog/register') catalog.register(body!);
+    const register = async (steps: Doc['setup']): Promise<void> => {
+      for (const { path, body } of steps) if (path === '/v1/catalog/register') await catalog.register(body!);
     };
 
     beforeAll(async () => {
@@ -107,19 +147,19 @@ for (const doc of docs) {
         recursors.push(recursor);
         ports[name] = recursor.port;
       }
-      catalog.register({
+      await catalog.register({
         Node: doc.agent.node,
         Address: '127.0.0.1',
         TaggedAddresses: { lan: '127.0.0.1', lan_ipv4: '127.0.0.1', wan: '127.0.0.1', wan_ipv4: '127.0.0.1' },
         NodeMeta: { 'consul-network-segment': '' },
-        Service: { ID: 'consul', Service: 'consul', Port: serverPort },
+        Service: { ID: 'consul', Service: 'consul', Port: serverPort } as never,
       });
-      register(doc.setup);
+      await register(doc.setup);
       server = createDnsServer({
-        caller: catalog,
+        caller: catalog.caller,
         options: optionsOf(doc, ports),
-        clock: new SystemClock(),
-        random: new SystemRandom(),
+        clock,
+        random,
         logger: silentLogger,
         metrics: silentMetrics,
       });
@@ -131,7 +171,7 @@ for (const doc of docs) {
     });
 
     test.each(cases)('$id', async (each) => {
-      register(each.before ?? []);
+      await register(each.before ?? []);
       const firsts = new Set<string | undefined>();
       for (let i = 0; i < (each.expect.firstAnswerVaries ? 40 : 1) && firsts.size < 2; i++) {
         const query = runner.buildQuery(each.query, 0x1234 + i);
