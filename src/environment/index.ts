@@ -12,6 +12,6 @@ export type * from './facts.ts';
 export { relevantVariables } from './facts.ts';
 export { detectNetworkMode, type NetworkModeVerdict } from './network-mode.ts';
 export { type AgentPorts, checkPublishedPorts, type EnvironmentWarning, type PortCheck } from './published-ports.ts';
-export { collectFacts, type CollectOptions, probesTotalMs } from './probes.ts';
+export { collectFacts, type CollectOptions, defaultRouteInterface, probesTotalMs } from './probes.ts';
 export type { HttpRequest, ProbePorts } from './probe-ports.ts';
 export { collectDoctorReport, type DoctorReport, type DoctorSettings, formatDoctor } from './doctor.ts';

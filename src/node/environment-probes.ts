@@ -7,7 +7,7 @@ import { request } from 'node:http';
 import { hostname } from 'node:os';
 import type { HttpRequest, ProbePorts } from '../environment/index.ts';
 import type { Clock, DockerEngine } from '../ports/index.ts';
-import { readInterfaces } from './interfaces.ts';
+import { listInterfaces } from './interfaces.ts';
 
 /** Metadata documents are small; a longer answer is not one, bytes. */
 const bodyBytesMax = 1024 * 1024;
@@ -18,7 +18,7 @@ export function createProbePorts(clock: Clock, docker: DockerEngine | null): Pro
     clock,
     docker,
     http: requestOverHttp,
-    interfaces: readInterfaces,
+    interfaces: listInterfaces,
     hostname,
     variables: process.env,
     readFile: (path) => readFile(path, 'utf8').catch(() => undefined),

@@ -2,11 +2,13 @@
  * The host's interface addresses in the project's form. Node lists only interfaces that are up and running, with at
  * least one address; that is also what can be advertised.
  */
+import { readFileSync } from 'node:fs';
 import { networkInterfaces, type NetworkInterfaceInfo } from 'node:os';
+import { defaultRouteInterface } from '../environment/index.ts';
 import type { InterfaceAddress } from '../model/index.ts';
 
 /** Reads the interfaces now, in the system's order. */
-export function readInterfaces(): readonly InterfaceAddress[] {
+export function listInterfaces(): readonly InterfaceAddress[] {
   return toInterfaceAddresses(networkInterfaces());
 }
 
@@ -24,4 +26,16 @@ export function toInterfaceAddresses(
       loopback: internal,
     })),
   );
+}
+
+/**
+ * Name of the interface the IPv4 default route leads through, for address templates; undefined without one, or where
+ * the kernel has no `/proc/net/route`.
+ */
+export function findDefaultInterface(): string | undefined {
+  try {
+    return defaultRouteInterface(readFileSync('/proc/net/route', 'utf8')) ?? undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -22,7 +22,7 @@ export function notifyReady({ logger, variables, command = 'systemd-notify' }: N
   const socket = variables['NOTIFY_SOCKET'];
   if (socket === undefined || socket === '') return Promise.resolve();
   return new Promise((resolve) => {
-    const child = spawn(command, ['--ready', `--pid=${process.pid}`], {
+    const child = spawn(command, ['--ready'], {
       stdio: 'ignore',
       timeout: notifyTimeoutMs,
       env: { NOTIFY_SOCKET: socket, PATH: variables['PATH'] ?? '/usr/bin:/bin' },

@@ -6,12 +6,13 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
   collectFacts,
+  defaultRouteInterface,
   type CollectOptions,
   type HttpRequest,
   type ProbePorts,
   probesTotalMs,
 } from '../../../src/environment/index.ts';
-import { defaultRouteInterface, interfaceNamesOf } from '../../../src/environment/probes.ts';
+import { interfaceNamesOf } from '../../../src/environment/probes.ts';
 import { requestOverHttp } from '../../../src/node/environment-probes.ts';
 import { toInterfaceAddresses } from '../../../src/node/interfaces.ts';
 import { type ContainerInspect, type DockerEngine, EngineError } from '../../../src/ports/index.ts';
