@@ -64,10 +64,7 @@ export function locate(
       address: chosen.address,
       port,
       tagged: undefined,
-      decisions: [
-        decision('address', chosen.address, chosen.because),
-        decision('port', String(port), 'as published'),
-      ],
+      decisions: [decision('address', chosen.address, chosen.because), decision('port', String(port), 'as published')],
       notes: [],
     };
   }
@@ -121,7 +118,7 @@ function base(
     if (candidate === undefined && internal && !hostMode) {
       return inNetwork(facts, 0, applied, settings, internalBecause);
     }
-    const because = candidate === undefined ? 'no port' : 'host network: the port is the host\'s own';
+    const because = candidate === undefined ? 'no port' : "host network: the port is the host's own";
     return onHost(undefined, candidate?.port ?? 0, because, internal ? '' : settings.ip, settings.advertise());
   }
   if (candidate.reach.kind === 'direct') {
@@ -129,7 +126,11 @@ function base(
   }
   if (internal) return inNetwork(facts, candidate.port, applied, settings, internalBecause);
   if (binding === undefined) {
-    return { reason: 'not published on the host', hint: `publish it with -p or -P, or set SERVICE_INTERNAL=true`, missing: false };
+    return {
+      reason: 'not published on the host',
+      hint: `publish it with -p or -P, or set SERVICE_INTERNAL=true`,
+      missing: false,
+    };
   }
   const bound = binding.ipv4 ?? binding.ipv6!;
   if (isLoopback(bound.address) && !settings.loopback) {
@@ -188,13 +189,7 @@ function onHost(
 }
 
 /** The container's side (R17): the address on the chosen network, with the container's port. */
-function inNetwork(
-  facts: ContainerFacts,
-  port: number,
-  applied: Applied,
-  settings: Settings,
-  because: string,
-): Base {
+function inNetwork(facts: ContainerFacts, port: number, applied: Applied, settings: Settings, because: string): Base {
   const network = facts.owner ?? facts.inspect;
   const choice = chooseNetwork(network, applied, settings);
   if (choice === undefined) {
@@ -256,7 +251,9 @@ export function chooseNetwork(
   if (asked !== undefined) {
     const found = pick(asked.value, asked.source);
     if (found) return found;
-    notes.push(`${asked.source}: not attached to network "${asked.value}" (attached: ${[...attached.keys()].join(', ')})`);
+    notes.push(
+      `${asked.source}: not attached to network "${asked.value}" (attached: ${[...attached.keys()].join(', ')})`,
+    );
   }
   for (const name of settings.networks) {
     const found = pick(name, '-network');

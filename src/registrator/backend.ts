@@ -18,6 +18,10 @@ export interface HeldService {
   readonly maintenance: boolean;
 }
 
+/**
+ * A rejection whose error has a numeric `statusCode` means that the backend answered and refused this one request; any
+ * other means that it could not be reached, and everything waits until `list` succeeds again.
+ */
 export interface RegistrationBackend {
   /** Name for messages: `this agent`, `http://10.0.0.1:8500`. */
   readonly name: string;

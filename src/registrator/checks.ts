@@ -144,7 +144,11 @@ function keyOf(number: string, key: string): string {
 }
 
 /** The first kind that is asked for; `false` and `0` switch a kind off. */
-function kindOf(number: string, subject: CheckSubject, applied: Applied): { kind: Kind; variable: Variable } | undefined {
+function kindOf(
+  number: string,
+  subject: CheckSubject,
+  applied: Applied,
+): { kind: Kind; variable: Variable } | undefined {
   for (const kind of kinds) {
     const variable = applied.filled(keyOf(number, kind));
     if (variable === undefined || !isTrue(variable.value)) continue;
@@ -208,7 +212,9 @@ function buildCheck(
     case 'cmd':
     case 'script': {
       if (!settings.scriptChecks) {
-        return { withheld: `${variable.source}: no check, script checks are off; set enable_script_checks = true on the agent` };
+        return {
+          withheld: `${variable.source}: no check, script checks are off; set enable_script_checks = true on the agent`,
+        };
       }
       const command = placeholders(variable.value, subject);
       const scriptArgs =
@@ -220,7 +226,9 @@ function buildCheck(
     case 'docker':
     case 'exec': {
       if (!settings.execChecks) {
-        return { withheld: `${variable.source}: no check, commands in containers are off; allow POST on the engine's exec calls and enable them` };
+        return {
+          withheld: `${variable.source}: no check, commands in containers are off; allow POST on the engine's exec calls and enable them`,
+        };
       }
       return {
         ...timed,
@@ -234,10 +242,12 @@ function buildCheck(
 /** Command inside the container: words as they are, or through a shell when asked or needed (R31). */
 function commandOf(variable: Variable, shell: Variable | undefined, subject: CheckSubject): readonly string[] {
   const command = placeholders(variable.value, subject);
-  const shellPath = shell === undefined ? (needsShell(command) ? '/bin/sh' : '') : isTrue(shell.value) ? shell.value : '';
+  const shellPath =
+    shell === undefined ? (needsShell(command) ? '/bin/sh' : '') : isTrue(shell.value) ? shell.value : '';
   if (shellPath !== '') return [shellPath === 'true' || shellPath === '1' ? '/bin/sh' : shellPath, '-c', command];
   const words = splitWords(command);
-  if (words === undefined) throw new CheckError(`${variable.source}: a quote is not closed in ${JSON.stringify(command)}`);
+  if (words === undefined)
+    throw new CheckError(`${variable.source}: a quote is not closed in ${JSON.stringify(command)}`);
   if (words.length === 0) throw new CheckError(`${variable.source}: the command is empty`);
   return words;
 }
@@ -260,7 +270,10 @@ function target(variable: Variable, subject: CheckSubject, settings: Settings): 
   if (subject.port === 0) throw new CheckError(`${variable.source}: the service has no port to connect to`);
   switch (settings.checkTarget) {
     case 'container':
-      return hostPort(subject.containerAddress ?? subject.address, subject.containerAddress === undefined ? subject.port : subject.containerPort);
+      return hostPort(
+        subject.containerAddress ?? subject.address,
+        subject.containerAddress === undefined ? subject.port : subject.containerPort,
+      );
     case 'loopback':
       return hostPort('127.0.0.1', subject.port);
     case 'service':
@@ -268,7 +281,9 @@ function target(variable: Variable, subject: CheckSubject, settings: Settings): 
   }
 }
 
-function tlsOf(option: (key: string) => Variable | undefined): Pick<CheckDefinition, 'tlsSkipVerify' | 'tlsServerName'> {
+function tlsOf(
+  option: (key: string) => Variable | undefined,
+): Pick<CheckDefinition, 'tlsSkipVerify' | 'tlsServerName'> {
   return {
     ...(isTrue(option('tls_skip_verify')?.value ?? '') ? { tlsSkipVerify: true } : {}),
     ...optional('tlsServerName', option('tls_server_name')?.value),
@@ -319,7 +334,9 @@ function durationOf(variable: Variable | undefined): number | undefined {
   } catch (error) {
     if (!(error instanceof GoDurationError)) throw error;
   }
-  throw new CheckError(`${variable.source}: "${variable.value}" is no duration; write a number and a unit, such as 10s`);
+  throw new CheckError(
+    `${variable.source}: "${variable.value}" is no duration; write a number and a unit, such as 10s`,
+  );
 }
 
 function countOf(variable: Variable | undefined): number | undefined {
@@ -354,7 +371,10 @@ function mirror(subject: CheckSubject, settings: Settings): FedCheck {
 
 function describe(kind: Kind, check: CheckDefinition): string {
   const subject =
-    check.http ?? check.tcp ?? check.grpc ?? (check.scriptArgs ? JSON.stringify(check.scriptArgs) : `${check.ttlMs} ms`);
+    check.http ??
+    check.tcp ??
+    check.grpc ??
+    (check.scriptArgs ? JSON.stringify(check.scriptArgs) : `${check.ttlMs} ms`);
   return `${kind} ${subject}`;
 }
 

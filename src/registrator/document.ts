@@ -75,19 +75,17 @@ export function documentOf(
       IPAddress: settings?.IPAddress ?? '',
       GlobalIPv6Address: settings?.GlobalIPv6Address ?? '',
       Networks: new Map(
-        Object.entries(settings?.Networks ?? {}).map(
-          ([name, endpoint]): [string, TemplateValue] => [
-            name,
-            {
-              NetworkID: endpoint?.NetworkID ?? '',
-              IPAddress: endpoint?.IPAddress ?? '',
-              GlobalIPv6Address: endpoint?.GlobalIPv6Address ?? '',
-              Gateway: endpoint?.Gateway ?? '',
-              MacAddress: endpoint?.MacAddress ?? '',
-              Aliases: endpoint?.Aliases ?? [],
-            },
-          ],
-        ),
+        Object.entries(settings?.Networks ?? {}).map(([name, endpoint]): [string, TemplateValue] => [
+          name,
+          {
+            NetworkID: endpoint?.NetworkID ?? '',
+            IPAddress: endpoint?.IPAddress ?? '',
+            GlobalIPv6Address: endpoint?.GlobalIPv6Address ?? '',
+            Gateway: endpoint?.Gateway ?? '',
+            MacAddress: endpoint?.MacAddress ?? '',
+            Aliases: endpoint?.Aliases ?? [],
+          },
+        ]),
       ),
     },
     Portolan: {

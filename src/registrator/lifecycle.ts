@@ -38,7 +38,15 @@ const removingRecheckMs = 1_000;
 const signalExitBase = 128;
 const signalMax = 64;
 
-const signalNumbers: Readonly<Record<string, number>> = { HUP: 1, INT: 2, QUIT: 3, KILL: 9, USR1: 10, USR2: 12, TERM: 15 };
+const signalNumbers: Readonly<Record<string, number>> = {
+  HUP: 1,
+  INT: 2,
+  QUIT: 3,
+  KILL: 9,
+  USR1: 10,
+  USR2: 12,
+  TERM: 15,
+};
 /** Signals that end a container when it has no stop signal of its own (R6). */
 const terminating: ReadonlySet<number> = new Set([2, 3, 9, 15]);
 
@@ -93,6 +101,11 @@ export class Lifecycle {
     }
     if (state?.Running !== true || state.Restarting === true) this.#exitCode = state?.ExitCode ?? this.#exitCode;
     while (this.#starts.length > policy.flapsMax) this.#starts.shift();
+  }
+
+  /** Whether nothing is remembered that a later look would need. */
+  forgettable(policy: Policy, nowMs: number): boolean {
+    return this.#starts.every((start) => start + policy.flapWindowMs <= nowMs);
   }
 
   /** What follows from the last look. */

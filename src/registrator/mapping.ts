@@ -105,16 +105,13 @@ export function mapContainer(facts: ContainerFacts, settings: Settings): Mapping
 }
 
 /** IGNORE and `-explicit`. */
-function refusePort(
-  candidate: Candidate,
-  applied: Applied,
-  settings: Settings,
-  notes: string[],
-): Skipped | undefined {
+function refusePort(candidate: Candidate, applied: Applied, settings: Settings, notes: string[]): Skipped | undefined {
   const ignore = applied.filled('ignore');
   if (ignore !== undefined && (!ignore.dotted || isTrue(ignore.value))) {
     if (!isTrue(ignore.value)) {
-      notes.push(`${ignore.source}=${ignore.value} ignores the port, as any value does; remove it to register the port`);
+      notes.push(
+        `${ignore.source}=${ignore.value} ignores the port, as any value does; remove it to register the port`,
+      );
     }
     return { port: candidate.text, reason: `ignored by ${ignore.source}`, hint: `remove ${ignore.source}` };
   }
@@ -154,7 +151,15 @@ class Builder {
     this.#portsDone.add(candidate.text);
     const names = namesFor(this.#facts, candidate, applied, this.#settings, group);
     const id = this.#chooseId(candidate, applied, further);
-    this.#addNamed(names, id, located, applied, group, candidate, further === '' ? candidate.text : `${candidate.text}@${further}`);
+    this.#addNamed(
+      names,
+      id,
+      located,
+      applied,
+      group,
+      candidate,
+      further === '' ? candidate.text : `${candidate.text}@${further}`,
+    );
   }
 
   /** A service without port, when it is asked for (R36). */
@@ -182,7 +187,10 @@ class Builder {
     const own = applied.filled('id');
     const id = own
       ? { id: own.value, because: own.source }
-      : { id: defaultId(this.#facts, port, 'tcp', this.#settings.hostname), because: 'host name, container name, port' };
+      : {
+          id: defaultId(this.#facts, port, 'tcp', this.#settings.hostname),
+          because: 'host name, container name, port',
+        };
     this.#ids.add(id.id);
     this.#addNamed(names, id, { ...located, port, decisions }, applied, false, undefined, '0');
   }
@@ -203,7 +211,10 @@ class Builder {
     }
     const id = `${plain}${suffix}`;
     this.#ids.add(id);
-    return { id, because: suffix === '' ? 'host name, container name, port' : `a further binding of ${candidate.text}` };
+    return {
+      id,
+      because: suffix === '' ? 'host name, container name, port' : `a further binding of ${candidate.text}`,
+    };
   }
 
   /** The main service, one more for each further name, and aliases that follow the main one's health (R23). */
@@ -218,7 +229,12 @@ class Builder {
   ): void {
     this.notes.push(...located.notes);
     const [main, ...others] = chosen.names;
-    const push = (name: string, serviceId: string, key: string, alias: { of: string; because: string } | undefined): void => {
+    const push = (
+      name: string,
+      serviceId: string,
+      key: string,
+      alias: { of: string; because: string } | undefined,
+    ): void => {
       const decisions: Decision[] = [
         { what: 'name', value: name, because: alias?.because ?? chosen.because },
         { what: 'id', value: serviceId, because: id.because },

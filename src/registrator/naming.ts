@@ -22,7 +22,10 @@ const nameLabels: Readonly<Record<Exclude<NameSource, 'image'>, string>> = {
 };
 
 /** The name without any variable. */
-export function defaultName(facts: ContainerFacts, settings: Settings): { readonly name: string; readonly because: string } {
+export function defaultName(
+  facts: ContainerFacts,
+  settings: Settings,
+): { readonly name: string; readonly because: string } {
   const labels = labelsOf(facts.inspect);
   for (const source of settings.nameFrom) {
     if (source === 'image') return imageName(facts);

@@ -67,7 +67,11 @@ export function candidatesOf(facts: ContainerFacts, podman: boolean): Candidates
   return { candidates };
 }
 
-function reachOf(mode: string, direct: boolean, bindings: readonly PortBinding[] | null | undefined): Candidate['reach'] {
+function reachOf(
+  mode: string,
+  direct: boolean,
+  bindings: readonly PortBinding[] | null | undefined,
+): Candidate['reach'] {
   if (mode === 'host') return { kind: 'host' };
   if (direct) return { kind: 'direct' };
   const paired = pairBindings(bindings ?? []);

@@ -35,8 +35,18 @@ type Node =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'print'; readonly value: Expression }
   | { readonly kind: 'assign'; readonly name: string; readonly declare: boolean; readonly value: Expression }
-  | { readonly kind: 'if'; readonly test: Expression; readonly then: readonly Node[]; readonly otherwise: readonly Node[] }
-  | { readonly kind: 'with'; readonly test: Expression; readonly then: readonly Node[]; readonly otherwise: readonly Node[] }
+  | {
+      readonly kind: 'if';
+      readonly test: Expression;
+      readonly then: readonly Node[];
+      readonly otherwise: readonly Node[];
+    }
+  | {
+      readonly kind: 'with';
+      readonly test: Expression;
+      readonly then: readonly Node[];
+      readonly otherwise: readonly Node[];
+    }
   | {
       readonly kind: 'range';
       readonly over: Expression;
@@ -59,7 +69,8 @@ export function parseTemplate(text: string, sample: TemplateValue): Template {
       let length = 0;
       run(nodes, { dot: document, variables: [new Map([['$', document]])] }, (part) => {
         length += part.length;
-        if (length > outputLengthMax) throw new TemplateError(`the output is longer than ${outputLengthMax} characters`);
+        if (length > outputLengthMax)
+          throw new TemplateError(`the output is longer than ${outputLengthMax} characters`);
         output.push(part);
       });
       return output.join('');
@@ -145,7 +156,9 @@ function lexAction(text: string, start: number, open: number): { words: Word[]; 
 
 function unquote(text: string): string {
   if (text.startsWith('`')) return text.slice(1, -1);
-  return text.slice(1, -1).replaceAll(/\\(.)/g, (_, escaped: string) => ({ n: '\n', t: '\t', r: '\r' })[escaped] ?? escaped);
+  return text
+    .slice(1, -1)
+    .replaceAll(/\\(.)/g, (_, escaped: string) => ({ n: '\n', t: '\t', r: '\r' })[escaped] ?? escaped);
 }
 
 // --- parser ----------------------------------------------------------------------------------------------------
@@ -259,7 +272,13 @@ class Parser {
     return this.#controlNode(kind, value, names, then, otherwise);
   }
 
-  #controlNode(kind: 'if' | 'with' | 'range', value: Expression, names: string[], then: Node[], otherwise: Node[]): Node {
+  #controlNode(
+    kind: 'if' | 'with' | 'range',
+    value: Expression,
+    names: string[],
+    then: Node[],
+    otherwise: Node[],
+  ): Node {
     if (kind === 'range') return { kind, over: value, names, body: then, otherwise };
     if (names.length === 0) return { kind, test: value, then, otherwise };
     // `{{with $x := pipeline}}`: the variable is set first and then tested.
@@ -304,7 +323,9 @@ class Parser {
 
   #call(name: string, args: readonly Expression[]): Expression {
     if (name === 'httpGet') {
-      throw this.#error('httpGet is refused: templates have no network access; put the value into a host meta variable');
+      throw this.#error(
+        'httpGet is refused: templates have no network access; put the value into a host meta variable',
+      );
     }
     const definition = functions[name];
     if (definition === undefined) {
@@ -387,7 +408,8 @@ function checkFields(nodes: readonly Node[], root: TemplateValue): void {
     if (value.kind === 'call') for (const arg of value.args) expression(arg, dotIsRoot);
     if (value.kind !== 'chain') return;
     expression(value.base, dotIsRoot);
-    const fromRoot = (value.base.kind === 'dot' && dotIsRoot) || (value.base.kind === 'variable' && value.base.name === '$');
+    const fromRoot =
+      (value.base.kind === 'dot' && dotIsRoot) || (value.base.kind === 'variable' && value.base.name === '$');
     if (!fromRoot) return;
     let at: TemplateValue = root;
     for (const name of value.path) {
@@ -520,7 +542,10 @@ function truth(value: TemplateValue): boolean {
 /** Go's `%v` of the kinds we have. */
 function format(value: TemplateValue): string {
   if (value === undefined) return '';
-  if (isMap(value)) return `map[${entriesOf(value).map(([key, each]) => `${format(key)}:${format(each)}`).join(' ')}]`;
+  if (isMap(value))
+    return `map[${entriesOf(value)
+      .map(([key, each]) => `${format(key)}:${format(each)}`)
+      .join(' ')}]`;
   if (isList(value)) return `[${value.map(format).join(' ')}]`;
   if (typeof value === 'object') return `{${Object.values(value).map(format).join(' ')}}`;
   return String(value);
@@ -542,7 +567,8 @@ function text(value: TemplateValue): string {
 }
 
 function integer(value: TemplateValue): number {
-  if (typeof value !== 'number' || !Number.isInteger(value)) throw new TemplateError(`expected an integer, got ${format(value)}`);
+  if (typeof value !== 'number' || !Number.isInteger(value))
+    throw new TemplateError(`expected an integer, got ${format(value)}`);
   return value;
 }
 
@@ -596,9 +622,11 @@ function fromJson(value: unknown): TemplateValue {
   return value as string | number | boolean;
 }
 
-const plain = (min: number, max: number, call: FunctionDefinition['call']): FunctionDefinition => ({ args: [min, max], call });
-const ordered = (test: (order: number) => boolean): FunctionDefinition =>
-  plain(2, 2, ([a, b]) => test(compare(a, b)));
+const plain = (min: number, max: number, call: FunctionDefinition['call']): FunctionDefinition => ({
+  args: [min, max],
+  call,
+});
+const ordered = (test: (order: number) => boolean): FunctionDefinition => plain(2, 2, ([a, b]) => test(compare(a, b)));
 
 const functions: Readonly<Record<string, FunctionDefinition>> = Object.assign(
   Object.create(null) as Record<string, FunctionDefinition>,
