@@ -100,38 +100,9 @@ function parseOpenFiles(text: string): DoctorReport['fileDescriptors'] {
   return { soft: count(soft), hard: count(hard) };
 }
 
-function engineWarnings({ docker, container }: EnvironmentFacts): EnvironmentWarning[] {
-  if (docker.state === 'found' || docker.state === 'skipped') return [];
-  const text = `the Docker engine cannot be used: ${docker.why}`;
-  if (/EACCES|permission denied/i.test(docker.why)) {
-    return [
-      {
-        text,
-        fix: container.inContainer
-          ? 'start the container with --group-add $(stat -c %g /var/run/docker.sock)'
-          : 'add the agent’s user to the group of the socket (docker), or set DOCKER_HOST',
-      },
-    ];
-  }
-  if (/ECONNREFUSED/.test(docker.why) && docker.why.startsWith('unix:')) {
-    return [
-      {
-        text,
-        fix: 'the socket file may be a stale mount from before the daemon was restarted: mount its directory (-v /var/run:/host/run, DOCKER_HOST=unix:///host/run/docker.sock) or restart this container',
-      },
-    ];
-  }
-  if (/ENOENT/.test(docker.why)) {
-    return [
-      {
-        text,
-        fix: container.inContainer
-          ? 'mount the socket: -v /var/run/docker.sock:/var/run/docker.sock:ro'
-          : 'start Docker, or set DOCKER_HOST to where the engine listens',
-      },
-    ];
-  }
-  return [{ text, fix: 'check DOCKER_HOST, and that the engine answers: docker version' }];
+/** The engine's own errors say cause and remedy together (node/dockerode-engine.ts). */
+function engineWarnings({ docker }: EnvironmentFacts): EnvironmentWarning[] {
+  return docker.state === 'absent' ? [{ text: 'the Docker engine cannot be used', fix: docker.why }] : [];
 }
 
 function dnsWarnings(nameservers: readonly string[], { mode }: NetworkModeVerdict): EnvironmentWarning[] {

@@ -189,7 +189,8 @@ async function askDocker(
       });
     });
   } catch (error) {
-    return absent(`${docker.endpoint}: ${(error as Error).message}`);
+    const { message } = error as Error;
+    return absent(message.includes(docker.endpoint) ? message : `${docker.endpoint}: ${message}`);
   }
 }
 
