@@ -143,7 +143,8 @@ async function nodeServiceList(api: Api, request: ApiRequest): Promise<Answer> {
   const found: { Node: Node | null; Services: readonly NodeService[] | null } = reply.NodeServices;
   const shown = {
     Node: found.Node === null ? null : nodeView(found.Node),
-    Services: found.Services === null ? null : found.Services.map(serviceView),
+    // Go's list of nothing is null, unless a filter has made a new one.
+    Services: found.Services?.length || options.query.Filter ? (found.Services ?? []).map(serviceView) : null,
   };
   return json(request, shown, metaHeaders(reply, consistency));
 }

@@ -66,7 +66,7 @@ async function put(api: Api, request: ApiRequest): Promise<Answer> {
   requireKey(request);
   refuseConflicts(request, ['cas', 'acquire', 'release']);
   const target = parseTarget(request, api.options());
-  const flags = query.has('flags') && query.get('flags') !== '' ? parseUint64(query.get('flags')) : 0n;
+  const flags = query.has('flags') ? parseUint64(query.get('flags')) : 0n;
   let op: KvOp = 'set';
   let index = 0n;
   let session = '';

@@ -1,26 +1,19 @@
-/** `/v1/status/`: who leads, and who votes (reference/http-api.md §9.8). */
+/** `/v1/status/`: who leads, and who votes (reference/http-api.md §9.8). Never blocks, but looks at the parameters. */
 import { json } from './answer.ts';
 import type { Api } from './api.ts';
-import { parseTarget } from './read-options.ts';
+import { parseReadOptions, parseTarget } from './read-options.ts';
 import type { Endpoint } from './routes.ts';
 
 export function statusEndpoints(api: Api): readonly Endpoint[] {
-  return [
-    {
-      pattern: '/v1/status/leader',
-      ignoresNamespace: true,
-      methods: {
-        GET: async (request) =>
-          json(request, await api.caller.call('Status.Leader', parseTarget(request, api.options()))),
+  const get = (pattern: string, call: 'Status.Leader' | 'Status.Peers'): Endpoint => ({
+    pattern,
+    ignoresNamespace: true,
+    methods: {
+      GET: async (request) => {
+        parseReadOptions(request, api.options());
+        return json(request, await api.caller.call(call, parseTarget(request, api.options())));
       },
     },
-    {
-      pattern: '/v1/status/peers',
-      ignoresNamespace: true,
-      methods: {
-        GET: async (request) =>
-          json(request, await api.caller.call('Status.Peers', parseTarget(request, api.options()))),
-      },
-    },
-  ];
+  });
+  return [get('/v1/status/leader', 'Status.Leader'), get('/v1/status/peers', 'Status.Peers')];
 }

@@ -1,0 +1,90 @@
+// Recorded HTTP conversations of the real program, replayed against dist/portolan.js: every header, status and body.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { missingEndpoints, outOfScope, stepsOutOfScope } from './http-scope.ts';
+
+const root = resolve(import.meta.dirname, '../..');
+const fixtures = join(root, 'test/fixtures/golden');
+const binary = join(root, 'dist/portolan.js');
+
+interface Scenario {
+  readonly steps: readonly {
+    readonly id?: string;
+    readonly wait?: string;
+    readonly request?: { readonly path: string };
+  }[];
+}
+
+const all = readdirSync(join(fixtures, 'http')).map((file) => file.replace(/\.json$/, ''));
+const scenarios = all.filter((name) => !(name in outOfScope));
+
+/** Longest run of all scenarios together (ms); they wait for real checks and timeouts. */
+const replayTimeoutMs = 600_000;
+
+let directory: string;
+/** What the runner says about each failed scenario. */
+const failures = new Map<string, string>();
+let summary = '';
+
+beforeAll(async () => {
+  if (!existsSync(binary)) throw new Error(`${binary} is missing: run "npm run build" first`);
+  directory = mkdtempSync(join(tmpdir(), 'portolan-golden-'));
+  mkdirSync(join(directory, 'http'));
+  for (const name of scenarios) writeFileSync(join(directory, 'http', `${name}.json`), JSON.stringify(trimmed(name)));
+  const output = await replay();
+  for (const block of output.split(/^(?=FAIL )/m).slice(1)) {
+    failures.set(/^FAIL (\S+)/.exec(block)![1]!, block);
+  }
+  summary = output.trim().split('\n').at(-1) ?? '';
+}, replayTimeoutMs);
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+/** The scenario without the steps that are out of scope. */
+function trimmed(name: string): Scenario {
+  const scenario = JSON.parse(readFileSync(join(fixtures, 'http', `${name}.json`), 'utf8')) as Scenario;
+  const missing = Object.keys(missingEndpoints);
+  const steps = scenario.steps.filter(({ request }, index) => {
+    if (stepsOutOfScope[name]?.includes(index) === true) return false;
+    return !missing.some((path) => request?.path.startsWith(path) === true);
+  });
+  return { ...scenario, steps };
+}
+
+function replay(): Promise<string> {
+  return new Promise((done, fail) => {
+    const child = spawn(
+      process.execPath,
+      [
+        join(fixtures, 'run-http.mjs'),
+        '--bin',
+        `${process.execPath} ${binary}`,
+        '--logs',
+        join(directory, 'logs'),
+        join(directory, 'http'),
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    let output = '';
+    child.stdout.setEncoding('utf8');
+    child.stdout.on('data', (chunk: string) => (output += chunk));
+    child.once('error', fail);
+    child.once('exit', () => done(output));
+  });
+}
+
+describe('the HTTP API answers as recorded', () => {
+  test.each(scenarios)('%s', (name) => {
+    expect(failures.get(name) ?? '').toBe('');
+  });
+
+  test('every scenario in scope was replayed', () => {
+    expect(summary).toBe(`${scenarios.length - failures.size} passed, ${failures.size} failed`);
+  });
+
+  test('what is out of scope exists', () => {
+    expect(Object.keys(outOfScope).filter((name) => !all.includes(name))).toEqual([]);
+  });
+});
