@@ -336,10 +336,11 @@ export class Catalog {
     return (this.#nodeInfos ??= Object.freeze(this.#nodes.answer.map((entry) => entry.info)));
   }
 
-  /** Service name → union of its instances' tags. */
+  /** Service name → union of its instances' tags, ordered by name. */
   get tagsByService(): Readonly<Record<string, readonly string[]>> {
     if (this.#tagsByService === undefined) {
-      const entries = [...this.#services.values()].flatMap((group) => [...group.tags]);
+      const groups = [...this.#services.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
+      const entries = groups.flatMap((group) => [...group.tags]);
       this.#tagsByService = Object.freeze(Object.fromEntries(entries));
     }
     return this.#tagsByService;

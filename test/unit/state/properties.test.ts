@@ -1,5 +1,16 @@
 // Random commands against a naive model: what is answered, which indexes move, who is woken, which objects stay.
-import fc from 'fast-check';
+import {
+  type Arbitrary,
+  array,
+  assert,
+  boolean,
+  constant,
+  constantFrom,
+  integer,
+  oneof,
+  property,
+  record,
+} from 'fast-check';
 import { expect, test } from 'vitest';
 import { CallError } from '../../../src/model/index.ts';
 import { type Answer, type Command, StateStore } from '../../../src/state/index.ts';
@@ -20,24 +31,24 @@ type Op =
   | { readonly op: 'set' | 'delete' | 'delete-tree'; readonly key: string; readonly value: number }
   | { readonly op: 'cas' | 'delete-cas'; readonly key: string; readonly value: number; readonly fits: boolean };
 
-const node = fc.constantFrom(...nodeNames);
-const name = fc.constantFrom(...serviceNames);
-const key = fc.constantFrom(...keys.slice(1));
-const value = fc.integer({ min: 1, max: 2 });
-const opArbitrary: fc.Arbitrary<Op> = fc.oneof(
-  fc.record({ op: fc.constant('node' as const), node, meta: fc.constantFrom('x', 'y') }),
-  fc.record({ op: fc.constant('service' as const), node, name, port: value }),
-  fc.record({
-    op: fc.constant('check' as const),
+const node = constantFrom(...nodeNames);
+const name = constantFrom(...serviceNames);
+const key = constantFrom(...keys.slice(1));
+const value = integer({ min: 1, max: 2 });
+const opArbitrary: Arbitrary<Op> = oneof(
+  record({ op: constant('node' as const), node, meta: constantFrom('x', 'y') }),
+  record({ op: constant('service' as const), node, name, port: value }),
+  record({
+    op: constant('check' as const),
     node,
-    of: fc.constantFrom('', ...serviceNames),
-    status: fc.constantFrom(...statuses),
+    of: constantFrom('', ...serviceNames),
+    status: constantFrom(...statuses),
   }),
-  fc.record({ op: fc.constant('broken' as const), node, name }),
-  fc.record({ op: fc.constantFrom('drop-node' as const, 'drop-service' as const, 'drop-check' as const), node, name }),
-  fc.record({ op: fc.constantFrom('set' as const, 'delete' as const), key, value }),
-  fc.record({ op: fc.constant('delete-tree' as const), key: fc.constantFrom(...keys), value }),
-  fc.record({ op: fc.constantFrom('cas' as const, 'delete-cas' as const), key, value, fits: fc.boolean() }),
+  record({ op: constant('broken' as const), node, name }),
+  record({ op: constantFrom('drop-node' as const, 'drop-service' as const, 'drop-check' as const), node, name }),
+  record({ op: constantFrom('set' as const, 'delete' as const), key, value }),
+  record({ op: constant('delete-tree' as const), key: constantFrom(...keys), value }),
+  record({ op: constantFrom('cas' as const, 'delete-cas' as const), key, value, fits: boolean() }),
 );
 
 interface ModelNode {
@@ -207,8 +218,8 @@ function textOf(result: unknown): string {
 }
 
 test('answers follow a simple model; a watcher misses nothing and is woken for nothing; indexes do not fall', () => {
-  fc.assert(
-    fc.property(fc.array(opArbitrary, { minLength: 1, maxLength: 40 }), (ops) => {
+  assert(
+    property(array(opArbitrary, { minLength: 1, maxLength: 40 }), (ops) => {
       const store = new StateStore();
       // No log has a command at 1: that is the index of an answer about nothing.
       store.apply(1, { type: 'Tombstone', request: { Datacenter: 'dc1', Op: 'reap', ReapIndex: 0 } });
@@ -232,6 +243,10 @@ test('answers follow a simple model; a watcher misses nothing and is woken for n
         expectAnswers(store, model);
         for (const [name, query] of Object.entries(queries)) {
           const now = query(store);
+          // Deleting a tree leaves one tombstone, above a deeper prefix; an older one below it may then be the newest
+          // that this prefix sees, and the peer's index falls as well (reference/http-api.md §4.2).
+          const deeper = /^(?:prefix|names) (.*)$/.exec(name)?.[1];
+          if (op.op === 'delete-tree' && deeper?.startsWith(op.key) === true && deeper !== op.key) continue;
           const then = before.get(name)!;
           const changed = textOf(now.result) !== then.text;
           const moved = now.index !== then.answer.index;
