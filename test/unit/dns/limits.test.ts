@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type LimitedQuestion, limitSections, type MutableSections, type Transport } from '../../../src/dns/limits.ts';
 import { recordType } from '../../../src/dns/message.ts';

@@ -1,5 +1,5 @@
 import packet from 'dns-packet';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readMessage, receive, recordType, type ResourceRecord } from '../../../src/dns/message.ts';
 import { messageSize, writeMessage } from '../../../src/dns/message-writer.ts';

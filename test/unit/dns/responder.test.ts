@@ -1,5 +1,5 @@
 // What the recordings do not show: failures, staleness, tokens, limits of recursion, and that nothing breaks it.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { defaultDnsOptions, type DnsOptions } from '../../../src/dns/index.ts';
 import { readMessage, recordType } from '../../../src/dns/message.ts';
@@ -170,7 +170,7 @@ describe('answers', () => {
     for (let i = 0; i < count; i++) {
       catalog.register({ ...web, Node: `n${i}`, Address: `10.0.0.${i}` });
     }
-    const firsts = new Array<number>(count).fill(0);
+    const firsts = Array.from({ length: count }, () => 0);
     const asked = 4000;
     for (let i = 0; i < asked; i++) firsts[(await ask('web.service.consul'))!.answer[0]!.head[3]!]!++;
     const expected = asked / count;
