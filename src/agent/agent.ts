@@ -22,7 +22,14 @@ import type { Registry } from './registry.ts';
 export const compatibleVersion = '1.8.7';
 
 /** Gossip protocol numbers of Consul 1.8 members. */
-const protocol = { ProtocolMin: 1, ProtocolMax: 5, ProtocolCur: 2, DelegateMin: 2, DelegateMax: 5, DelegateCur: 4 } as const;
+const protocol = {
+  ProtocolMin: 1,
+  ProtocolMax: 5,
+  ProtocolCur: 2,
+  DelegateMin: 2,
+  DelegateMax: 5,
+  DelegateCur: 4,
+} as const;
 /** Dimensions of a network coordinate; the origin until there is somebody to measure against. */
 const coordinateDimensions = 8;
 /** Error and height of a coordinate that has not been measured (seconds). */
@@ -47,7 +54,10 @@ export interface AgentHooks {
   readonly logStats: () => { readonly lastIndex: number };
   readonly metrics: () => MetricsSnapshot;
   readonly prometheusMetrics: () => string | null;
-  readonly subscribeLog: (options: { readonly level: LogLevel; readonly json: boolean }, onLine: (line: string) => void) => () => void;
+  readonly subscribeLog: (
+    options: { readonly level: LogLevel; readonly json: boolean },
+    onLine: (line: string) => void,
+  ) => () => void;
   readonly reload: () => Promise<void>;
   /** Begins the leave; the process ends afterwards. */
   readonly leave: () => Promise<void>;
@@ -88,7 +98,12 @@ export class Agent implements AgentDoor {
       DebugConfig: this.#hooks.debugConfig(),
       Coord: disableCoordinates
         ? null
-        : { Vec: Array.from({ length: coordinateDimensions }, () => 0), Error: unmeasured.Error, Adjustment: 0, Height: unmeasured.Height },
+        : {
+            Vec: Array.from({ length: coordinateDimensions }, () => 0),
+            Error: unmeasured.Error,
+            Adjustment: 0,
+            Height: unmeasured.Height,
+          },
       Member: this.#member(),
       Stats: this.#stats(),
       Meta: this.#hooks.nodeMeta(),

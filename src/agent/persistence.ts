@@ -30,6 +30,8 @@ export interface PersistedCheck {
 export interface PersistedTtlState {
   readonly status: CheckStatus;
   readonly output: string;
+  /** Wall time at which the check expires unless it is updated, ms. */
+  readonly expiresAtMs: number;
 }
 
 const nanosecondsPerMs = 1e6;
@@ -42,6 +44,8 @@ export class Persistence {
   readonly #files: FileStore;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  /** The last operation under way on each path: two on one file keep the order in which they were asked for. */
+  readonly #pending = new Map<string, Promise<void>>();
 
   constructor(dependencies: { readonly files: FileStore; readonly clock: Clock; readonly logger: Logger }) {
     this.#files = dependencies.files;
@@ -60,7 +64,7 @@ export class Persistence {
   }
 
   async removeService(id: string): Promise<void> {
-    await this.#files.remove(`services/${fileName(id)}`);
+    await this.#remove(`services/${fileName(id)}`);
   }
 
   async saveCheck({ check, definition, token }: PersistedCheck): Promise<void> {
@@ -74,19 +78,16 @@ export class Persistence {
   }
 
   async removeCheck(id: string): Promise<void> {
-    await this.#files.remove(`checks/${fileName(id)}`);
-    await this.#files.remove(`checks/state/${fileName(id)}`);
+    await Promise.all([this.#remove(`checks/${fileName(id)}`), this.#remove(`checks/state/${fileName(id)}`)]);
   }
 
   /** Status of a TTL check, good until the TTL it had left is over. */
-  async saveTtlState(id: string, state: PersistedTtlState, ttlMs: number): Promise<void> {
-    const Expires = Math.floor((this.#clock.wallMs() + ttlMs) / 1000);
+  async saveTtlState(id: string, state: PersistedTtlState): Promise<void> {
+    const Expires = Math.floor(state.expiresAtMs / 1000);
+    const path = `checks/state/${fileName(id)}`;
+    const document = encodeGoJson({ CheckID: id, Output: state.output, Status: state.status, Expires });
     // Rewritten at every update, and worth one TTL at most: not synced.
-    await this.#files.write(
-      `checks/state/${fileName(id)}`,
-      encodeGoJson({ CheckID: id, Output: state.output, Status: state.status, Expires }),
-      { sync: false },
-    );
+    await this.#inOrder(path, () => this.#files.write(path, document, { sync: false }));
   }
 
   async services(): Promise<readonly PersistedService[]> {
@@ -151,22 +152,45 @@ export class Persistence {
     try {
       const document = object(parseGoJson(content));
       const status = checkStatuses.find((known) => known === document['Status']);
-      if (status !== undefined && Number(document['Expires']) > this.#clock.wallMs() / 1000) {
-        return { status, output: text(document['Output']) };
+      const expiresAtMs = Number(document['Expires']) * 1000;
+      if (status !== undefined && expiresAtMs > this.#clock.wallMs()) {
+        return { status, output: text(document['Output']), expiresAtMs };
       }
     } catch (error) {
-      this.#logger.warn('unreadable check state ignored; it is written anew with the next update', { file: path, error });
+      this.#logger.warn('unreadable check state ignored; it is written anew with the next update', {
+        file: path,
+        error,
+      });
     }
     await this.#files.remove(path);
     return undefined;
   }
 
   async #write(path: string, document: object): Promise<void> {
+    const text = encodeGoJson(document);
     // Synced: a registration that was answered must survive the host's power cut (DESIGN rule 6).
-    await this.#files.write(path, encodeGoJson(document), { sync: true });
+    await this.#inOrder(path, () => this.#files.write(path, text, { sync: true }));
   }
 
-  async #readAll<T>(directory: string, decode: (document: Readonly<Record<string, unknown>>) => T): Promise<readonly T[]> {
+  async #remove(path: string): Promise<void> {
+    await this.#inOrder(path, () => this.#files.remove(path));
+  }
+
+  async #inOrder(path: string, operation: () => Promise<void>): Promise<void> {
+    const before = this.#pending.get(path);
+    const after = before === undefined ? operation() : before.then(operation, operation);
+    this.#pending.set(path, after);
+    try {
+      await after;
+    } finally {
+      if (this.#pending.get(path) === after) this.#pending.delete(path);
+    }
+  }
+
+  async #readAll<T>(
+    directory: string,
+    decode: (document: Readonly<Record<string, unknown>>) => T,
+  ): Promise<readonly T[]> {
     const found: T[] = [];
     for (const name of await this.#files.list(directory)) {
       const path = `${directory}/${name}`;
@@ -176,7 +200,10 @@ export class Persistence {
         found.push(decode(object(parseGoJson(content))));
       } catch (error) {
         // One bad file must not keep the agent, or the other registrations, from starting.
-        this.#logger.error('unreadable registration skipped; delete the file, or register again', { file: path, error });
+        this.#logger.error('unreadable registration skipped; delete the file, or register again', {
+          file: path,
+          error,
+        });
       }
     }
     return found;

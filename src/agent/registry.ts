@@ -3,10 +3,11 @@
  * changes local state, starts or stops the checks, writes what must survive to disk and carries the change to the
  * servers, in that order; the first two are synchronous, so a reader never sees half a registration.
  */
-import type { Checks } from '../checks/index.ts';
+import { CheckTypeError, type Checks } from '../checks/index.ts';
 import { AgentRequestError } from '../http/index.ts';
 import {
   type CheckDefinition,
+  checkDefinitionProblem,
   checkTypeOf,
   type CheckStatus,
   emptyCheckDefinition,
@@ -14,16 +15,16 @@ import {
   nodeMaintenanceCheckId,
   type NodeService,
   type ServiceDefinition,
+  serviceDefinitionProblem,
   serviceMaintenanceCheckPrefix,
-  sidecarOf,
-  validateCheckDefinition,
-  validateServiceDefinition,
+  taggedAddressesProblem,
 } from '../model/index.ts';
 import type { Clock, Logger, Timer } from '../ports/index.ts';
 import type { AntiEntropy } from './anti-entropy.ts';
 import { type CheckRegistration, checkRegistration, serviceChecks, serviceRecord } from './definitions.ts';
 import type { LocalState, Origin } from './local-state.ts';
 import type { Persistence } from './persistence.ts';
+import { sidecarIdOf, sidecarOf } from './sidecar.ts';
 
 /** How often services that were critical for too long are looked for (ms), reference/agent.md §4.3. */
 const reapIntervalMs = 30_000;
@@ -98,15 +99,17 @@ export class Registry {
     options: { readonly token: string; readonly replaceExistingChecks: boolean; readonly origin: Origin },
   ): Promise<void> {
     const { origin, token } = options;
-    const problem = validateServiceDefinition(definition);
-    if (problem !== undefined) throw new AgentRequestError(400, problem);
+    const problem = serviceDefinitionProblem(definition);
+    if (problem !== null) throw new AgentRequestError(400, problem);
+    const addressProblem = taggedAddressesProblem(definition.taggedAddresses ?? {});
+    if (addressProblem !== null) throw new AgentRequestError(500, addressProblem);
     for (const check of definition.checks ?? []) this.#permit(check, origin);
     const sidecar = sidecarOf(definition, {
       ...this.#options.sidecarPorts,
       used: new Set([...this.#state.serviceRecords.values()].map(({ Port }) => Port)),
-      current: this.#state.serviceRecords.get(`${definition.id || definition.name}-sidecar-proxy`)?.Port,
+      current: this.#state.serviceRecords.get(sidecarIdOf(definition.id || definition.name))?.Port,
     });
-    if (typeof sidecar === 'string') throw new AgentRequestError(400, sidecar);
+    if (typeof sidecar === 'string') throw new AgentRequestError(500, sidecar);
     const writes = [this.#apply(definition, options, false)];
     if (sidecar !== undefined) {
       writes.push(this.#apply(sidecar, { ...options, token: sidecar.token || token }, true));
@@ -172,35 +175,43 @@ export class Registry {
         Output: saved?.output ?? (maintenance ? check.Output : ''),
       };
       this.#state.setCheck({ check: restored, definition, token, origin: 'api' });
-      if (definition) this.#checks.add(check.CheckID, definition, { status: restored.Status, output: restored.Output });
+      if (!definition) continue;
+      this.#checks.add(check.CheckID, definition, {
+        status: restored.Status,
+        output: restored.Output,
+        ...(saved ? { ttlExpiresAtMs: saved.expiresAtMs } : {}),
+      });
     }
   }
 
   /** Removes a service with its checks and its sidecar. @returns false when it is unknown. */
   async deregisterService(id: string): Promise<boolean> {
-    const sidecarId = `${id}-sidecar-proxy`;
-    const sidecar = this.#state.serviceRecords.get(sidecarId)?.LocallyRegisteredAsSidecar === true;
-    const known = this.#dropService(id);
-    if (sidecar) this.#dropService(sidecarId);
-    await Promise.all([...(known?.removals() ?? []), ...(sidecar ? [this.#persistence?.removeService(sidecarId)] : [])]);
+    const known = this.#state.services.has(id);
+    const sidecarId = sidecarIdOf(id);
+    const hasSidecar = this.#state.serviceRecords.get(sidecarId)?.LocallyRegisteredAsSidecar === true;
+    await Promise.all([this.#dropService(id), hasSidecar ? this.#dropService(sidecarId) : undefined]);
     await this.#antiEntropy.syncChanges();
-    return known !== undefined;
+    return known;
   }
 
-  #dropService(id: string): { removals(): readonly (Promise<void> | undefined)[] } | undefined {
-    if (!this.#state.services.has(id)) return undefined;
+  /** Forgets a service at once; resolves when it is gone from the disk too. */
+  async #dropService(id: string): Promise<void> {
+    if (!this.#state.services.has(id)) return;
     const checkIds = [...this.#state.checkIdsOf(id)];
     for (const checkId of checkIds) this.#checks.remove(checkId);
     this.#state.removeService(id);
-    return {
-      removals: () => [this.#persistence?.removeService(id), ...checkIds.map((checkId) => this.#persistence?.removeCheck(checkId))],
-    };
+    const persistence = this.#persistence;
+    if (!persistence) return;
+    await Promise.all([persistence.removeService(id), ...checkIds.map((checkId) => persistence.removeCheck(checkId))]);
   }
 
   /** @throws AgentRequestError; nothing is changed then. */
-  async registerCheck(definition: CheckDefinition, options: { readonly token: string; readonly origin: Origin }): Promise<void> {
-    const problem = validateCheckDefinition(definition);
-    if (problem !== undefined) throw new AgentRequestError(400, `Invalid check: ${problem}`);
+  async registerCheck(
+    definition: CheckDefinition,
+    options: { readonly token: string; readonly origin: Origin },
+  ): Promise<void> {
+    const problem = checkDefinitionProblem(definition);
+    if (problem !== null) throw new AgentRequestError(400, problem);
     this.#permit(definition, options.origin);
     const serviceId = definition.serviceId ?? '';
     const service = this.#state.services.get(serviceId)?.service;
@@ -223,10 +234,17 @@ export class Registry {
 
   /** @throws AgentRequestError when the check is unknown or of another type. */
   async updateTtlCheck(id: string, status: CheckStatus, output: string): Promise<void> {
-    const ttlMs = this.#state.checks.get(id)?.definition?.ttlMs;
-    if (!ttlMs) throw new AgentRequestError(500, `CheckID "${id}" does not have associated TTL`);
-    this.#checks.updateTtl(id, status, output);
-    await this.#persistence?.saveTtlState(id, { status, output }, ttlMs);
+    try {
+      this.#checks.updateTtl(id, status, output);
+    } catch (error) {
+      if (error instanceof CheckTypeError) throw new AgentRequestError(500, error.message);
+      throw error;
+    }
+    const check = this.#state.checkRecords.get(id);
+    const expiresAtMs = this.#checks.ttlExpiresAt(id);
+    if (check && expiresAtMs !== undefined) {
+      await this.#persistence?.saveTtlState(id, { status, output: check.Output, expiresAtMs });
+    }
     await this.#antiEntropy.syncChanges();
   }
 
@@ -256,7 +274,12 @@ export class Registry {
   async #setMaintenance(
     id: string,
     enable: boolean,
-    about: { readonly service: NodeService | undefined; readonly name: string; readonly notes: string; readonly token: string },
+    about: {
+      readonly service: NodeService | undefined;
+      readonly name: string;
+      readonly notes: string;
+      readonly token: string;
+    },
   ): Promise<void> {
     // Already so: nothing changes, not even the reason.
     if (this.#state.checks.has(id) === enable) return;
@@ -289,7 +312,10 @@ export class Registry {
    * bad file leaves the agent as it was (Consul's reload can lose all services half-way, reference/agent.md §2.8).
    * @throws AgentRequestError naming the definition.
    */
-  async replaceFileDefinitions(services: readonly ServiceDefinition[], checks: readonly CheckDefinition[]): Promise<void> {
+  async replaceFileDefinitions(
+    services: readonly ServiceDefinition[],
+    checks: readonly CheckDefinition[],
+  ): Promise<void> {
     this.#validateFileDefinitions(services, checks);
     this.#antiEntropy.pause();
     try {
@@ -302,7 +328,11 @@ export class Registry {
         if (origin === 'file' && check.ServiceID === '' && !keptChecks.has(id)) await this.deregisterCheck(id);
       }
       for (const service of services) {
-        await this.registerService(service, { token: service.token ?? '', replaceExistingChecks: true, origin: 'file' });
+        await this.registerService(service, {
+          token: service.token ?? '',
+          replaceExistingChecks: true,
+          origin: 'file',
+        });
       }
       for (const check of checks) await this.registerCheck(check, { token: check.token ?? '', origin: 'file' });
     } finally {
@@ -313,12 +343,14 @@ export class Registry {
   #validateFileDefinitions(services: readonly ServiceDefinition[], checks: readonly CheckDefinition[]): void {
     const ids = new Set([...services.map(({ id, name }) => id || name), ...this.#state.services.keys()]);
     for (const service of services) {
-      const problem = validateServiceDefinition(service) ?? firstRefusal(service.checks, (check) => this.#refusal(check, 'file'));
-      if (problem !== undefined) throw new AgentRequestError(500, `Failed to register service "${service.name}": ${problem}`);
+      const problem =
+        serviceDefinitionProblem(service) ?? firstRefusal(service.checks, (check) => this.#refusal(check, 'file'));
+      if (problem !== undefined)
+        throw new AgentRequestError(500, `Failed to register service "${service.name}": ${problem}`);
     }
     for (const check of checks) {
       const problem =
-        validateCheckDefinition(check) ??
+        checkDefinitionProblem(check) ??
         this.#refusal(check, 'file') ??
         (check.serviceId && !ids.has(check.serviceId) ? `ServiceID "${check.serviceId}" does not exist` : undefined);
       if (problem !== undefined) {
@@ -350,9 +382,7 @@ export class Registry {
   #setCheck({ check, definition }: CheckRegistration, token: string, origin: Origin): void {
     const previous = this.#state.checks.get(check.CheckID)?.check;
     // A second registration is no news about health: status and output stay, or every watcher would see a flap.
-    const kept = previous
-      ? { ...check, Status: definition.status || previous.Status, Output: previous.Output }
-      : check;
+    const kept = previous ? { ...check, Status: definition.status || previous.Status, Output: previous.Output } : check;
     this.#state.setCheck({ check: kept, definition, token, origin });
     this.#checks.add(check.CheckID, definition, { status: kept.Status, output: kept.Output });
   }
