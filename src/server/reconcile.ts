@@ -64,8 +64,9 @@ export function reconcileMember(store: StateStore, datacenter: string, member: R
     Node: member.name,
     ID: member.id,
     Address: member.address,
-    TaggedAddresses: row?.TaggedAddresses ?? null,
-    NodeMeta: row?.Meta ?? null,
+    // What the agent wrote about itself stays; of a failed member only the check is written.
+    TaggedAddresses: (alive && row?.TaggedAddresses) || null,
+    NodeMeta: (alive && row?.Meta) || null,
     Service: alive && server !== undefined ? consulService(server) : null,
     Check: serfHealth(member.name, status, alive ? serfHealthAliveOutput : serfHealthFailedOutput),
     SkipNodeUpdate: !alive,
