@@ -1,6 +1,6 @@
 // The recorded answers of the real Consul 1.8.7, replayed over loopback against the DNS server in front of two
 // catalogs filled by the recordings' own registrations: the tests' own, and the real server's named calls. The same files run against the whole agent in
-// test/golden/dns.test.ts; what needs more than a catalog is left to that run (see `outOfScope`).
+// test/golden/dns.test.ts; what needs more than a catalog is left to that run (see `outOfScope` of test/golden/dns-scope.ts).
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -12,48 +12,26 @@ import { askTcp, askUdp, type ScriptedAnswer, type ScriptedRecursor, startRecurs
 import type { CallRequest, NamedCaller } from '../../../src/model/index.ts';
 import { createServer, MemoryLog } from '../../../src/server/index.ts';
 import { StateStore } from '../../../src/state/index.ts';
+import { type DnsCase, type DnsRecording, type DnsStep, outOfScope } from '../../golden/dns-scope.ts';
 import { silentLogger } from '../../helpers/logger.ts';
 import { FakeCatalog } from './fake-catalog.ts';
 import { silentMetrics } from './silent-metrics.ts';
 
-interface Case {
-  id: string;
-  query: { name?: string; proto?: string; waitMs?: number };
-  before?: { path?: string; body?: never; sleep?: number }[];
-  expect: { noResponse?: boolean; rcode?: string; firstAnswerVaries?: boolean };
-}
-interface Doc {
-  name: string;
-  agent: { node: string; config?: Record<string, unknown>; acl?: unknown };
-  recursors?: Record<string, { answers: ScriptedAnswer[] }>;
-  peers?: unknown[];
-  setup: { path?: string; body?: never; sleep?: number }[];
-  cases: Case[];
-}
 interface Runner {
-  buildQuery(query: Case['query'], id: number): Buffer;
+  buildQuery(query: DnsCase['query'], id: number): Buffer;
   parseMessage(message: Buffer): { answer: string[] };
-  compare(expected: Case['expect'], actual: { answer: string[] } | null): string[];
+  compare(expected: DnsCase['expect'], actual: { answer: string[] } | null): string[];
 }
 
 const fixtures = join(import.meta.dirname, '../../fixtures/golden');
 const runner = (await import(join(fixtures, 'replay-dns.mjs'))) as Runner;
 const docs = readdirSync(join(fixtures, 'dns')).map(
-  (file) => JSON.parse(readFileSync(join(fixtures, 'dns', file), 'utf8')) as Doc,
+  (file) => JSON.parse(readFileSync(join(fixtures, 'dns', file), 'utf8')) as DnsRecording,
 );
-
-/** Why a recording cannot be answered from a catalog alone. */
-function outOfScope(doc: Doc, each: Case): string | null {
-  if (doc.agent.acl) return 'ACL';
-  if (doc.peers) return 'other datacenters';
-  if (each.query.name?.toLowerCase().includes('.query.') && each.expect.rcode === 'NOERROR') return 'prepared queries';
-  if (each.query.name?.includes('.ingress.') && each.expect.rcode === 'NOERROR') return 'ingress gateways';
-  return null;
-}
 
 const serverPort = 8300;
 
-function optionsOf(doc: Doc, recursorPorts: Readonly<Record<string, number>>): DnsOptions {
+function optionsOf(doc: DnsRecording, recursorPorts: Readonly<Record<string, number>>): DnsOptions {
   const text = JSON.stringify(doc.agent.config ?? {}).replace(
     /\{\{recursor\.(\w+)\}\}/g,
     (_, name: string) => `127.0.0.1:${recursorPorts[name]}`,
@@ -136,14 +114,14 @@ for (const { doc, backend, create } of variants) {
     const recursors: ScriptedRecursor[] = [];
     let server: DnsServer;
     let port = 0;
-    const register = async (steps: Doc['setup']): Promise<void> => {
-      for (const { path, body } of steps) if (path === '/v1/catalog/register') await catalog.register(body!);
+    const register = async (steps: readonly DnsStep[]): Promise<void> => {
+      for (const { path, body } of steps) if (path === '/v1/catalog/register') await catalog.register(body as Register);
     };
 
     beforeAll(async () => {
       const ports: Record<string, number> = {};
       for (const [name, { answers }] of Object.entries(doc.recursors ?? {})) {
-        const recursor = await startRecursor(answers);
+        const recursor = await startRecursor(answers as ScriptedAnswer[]);
         recursors.push(recursor);
         ports[name] = recursor.port;
       }
@@ -194,5 +172,10 @@ test('only what needs more than a catalog is left out', () => {
   const counts = Object.fromEntries(
     [...new Set(left)].map((reason) => [reason, left.filter((r) => r === reason).length]),
   );
-  expect(counts).toEqual({ ACL: 9, 'ingress gateways': 3, 'other datacenters': 30, 'prepared queries': 17 });
+  expect(counts).toEqual({
+    'access control lists are not there': 9,
+    'ingress gateways are not there': 3,
+    'other datacenters are not there': 30,
+    'prepared queries are not there': 17,
+  });
 });
