@@ -129,8 +129,10 @@ export function decodeHealthStatus(bytes: Uint8Array): number {
     if (wireType === 0) {
       const value = readVarint();
       if (key >> 3 === 1) status = value;
-    } else if (wireType === 2) at += readVarint();
-    else if (wireType === 5) at += 4;
+    } else if (wireType === 2) {
+      const length = readVarint();
+      at += length;
+    } else if (wireType === 5) at += 4;
     else if (wireType === 1) at += 8;
     else throw new Error(`health response: unknown wire type ${wireType}`);
   }
