@@ -185,6 +185,8 @@ const queries: Readonly<Record<string, Query>> = {
 };
 /** Answers that stay the same object while they say the same. */
 const kept = /^(catalog|health|key|nodes$|any$|passing$|checks)/;
+/** Answers whose index, while they say something, moves for their own watchers only. */
+const precise = /^(catalog|health|nodes$)/;
 /** Answers whose index falls to 1 when what they are about vanishes (reference/http-api.md §4.2). */
 const falls = /^node /;
 
@@ -252,6 +254,10 @@ test('answers follow a simple model; a watcher misses nothing and is woken for n
           const moved = now.index !== then.answer.index;
           const about = `${name} at ${JSON.stringify(op)}`;
           if (changed) expect([moved, woken.has(name)], `missed: ${about}`).toEqual([true, true]);
+          if (!fine) expect([moved, woken.has(name)], `moved by a failure: ${about}`).toEqual([false, false]);
+          if (moved && precise.test(name) && then.text !== '[]') {
+            expect(woken.has(name), `moved unseen: ${about}`).toBe(true);
+          }
           if (woken.has(name)) expect(moved, `woken for nothing: ${about}`).toBe(true);
           if (!falls.test(name)) expect(now.index, `fell: ${about}`).toBeGreaterThanOrEqual(then.answer.index);
           if (fine && !changed && kept.test(name)) {
