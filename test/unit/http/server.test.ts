@@ -287,6 +287,16 @@ describe('the life of a request', () => {
     expect(received).not.toContain('Content-Encoding');
   });
 
+  test('a stop does not wait long for a client that does not finish its request', async () => {
+    const { port, server, clock, get } = await start(leader);
+    const slow = sendBytes(port, 'GET /v1/status/leader HTTP/1.1\r\n').catch(() => '');
+    expect((await get('/v1/status/leader')).status).toBe(200);
+    const stopped = server.stop();
+    await clock.advance(2_000);
+    await stopped;
+    expect(await slow).toBe('');
+  });
+
   test('a KV value that is announced too large is refused before it is read', async () => {
     const { send, calls } = await start({}, { kvMaxValueSize: 100 });
     const got = await send('PUT', '/v1/kv/x', { body: 'x'.repeat(101) });
