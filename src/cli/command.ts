@@ -183,6 +183,16 @@ export async function attempt<T>(prefix: string, work: Promise<T>): Promise<T> {
   }
 }
 
+/** The result of `read`; what it throws ends the command with its message. */
+export function settle<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    throw new CliError((error as Error).message, { cause: error });
+  }
+}
+
 /** Refuses words behind the flags. */
 export function expectNoArgs(args: readonly string[]): void {
   if (args.length > 0) throw new CliError(`Too many arguments (expected 0, got ${args.length})`);

@@ -56,6 +56,18 @@ export function wantsJson(format: string | undefined): boolean {
   throw new CliError(`Unknown format: ${format}`);
 }
 
+/** The value of a flag with a few possible words. @throws CliError that lists them. */
+export function oneOf<const T extends string>(
+  flag: string,
+  text: string | undefined,
+  allowed: readonly T[],
+): T | undefined {
+  if (text === undefined) return undefined;
+  const found = allowed.find((word) => word === text);
+  if (found === undefined) throw new CliError(`-${flag} must be one of ${allowed.join(', ')}, not "${text}"`);
+  return found;
+}
+
 const uint64Max = 2n ** 64n - 1n;
 
 /**

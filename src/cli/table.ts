@@ -6,6 +6,7 @@ import type { Command } from './command.ts';
 import { catalogDatacenters } from './commands/catalog-datacenters.ts';
 import { catalogNodes } from './commands/catalog-nodes.ts';
 import { catalogServices } from './commands/catalog-services.ts';
+import { doctor } from './commands/doctor.ts';
 import { forceLeave } from './commands/force-leave.ts';
 import { health } from './commands/health.ts';
 import { info } from './commands/info.ts';
@@ -21,6 +22,9 @@ import { maint } from './commands/maint.ts';
 import { members } from './commands/members.ts';
 import { monitor } from './commands/monitor.ts';
 import { reload } from './commands/reload.ts';
+import { servicesDeregister } from './commands/services-deregister.ts';
+import { servicesRegister } from './commands/services-register.ts';
+import { validate } from './commands/validate.ts';
 import { version } from './commands/version.ts';
 import { wrap } from './text.ts';
 
@@ -37,6 +41,7 @@ const commands: readonly Command[] = [
   catalogDatacenters,
   catalogNodes,
   catalogServices,
+  doctor,
   forceLeave,
   health,
   info,
@@ -52,6 +57,9 @@ const commands: readonly Command[] = [
   members,
   monitor,
   reload,
+  servicesDeregister,
+  servicesRegister,
+  validate,
   version,
 ];
 
@@ -62,6 +70,10 @@ const groups: Readonly<Record<string, { readonly summary: string; readonly descr
     description: 'Asks the catalog, the list of everything that is registered in a datacenter.',
   },
   kv: { summary: 'Read and write the key-value store', description: 'Reads and writes the key-value store.' },
+  services: {
+    summary: 'Register services with the agent',
+    description: 'Registers services with the agent, and removes them.',
+  },
 };
 
 export type Found =

@@ -4,6 +4,21 @@ import { join } from 'node:path';
 
 export const captureDir = join(import.meta.dirname, '../fixtures/golden/cli');
 
+/** Names of the captures that need no agent. */
+export const withoutAgent: readonly string[] = `
+  no-args unknown-command help-members help-short unknown-flag
+  kv-no-sub kv-unknown-sub no-agent-info no-agent-join no-agent-kv-get
+  no-agent-leave no-agent-members no-agent-reload kv-get-no-key kv-put-no-key
+  kv-put-too-many kv-put-acquire-nosession kv-put-cas-create kv-put-cas-missing-index kv-put-file-missing
+  kv-put-leading-slash kv-delete-empty kv-delete-cas-recurse kv-import-none kv-import-bad
+  kv-import-bad-base64 leave-args maint-both maint-reason-only maint-service-only
+  join-none force-leave-none members-status-bad-regex members-token-both members-unix-missing
+  version-bad-format services-register-none services-register-both services-register-missing services-deregister-none
+  validate-none validate-missing validate-bad validate-ok validate-quiet
+`
+  .trim()
+  .split(/\s+/);
+
 export interface Capture {
   readonly name: string;
   /** Words after the program's name. */

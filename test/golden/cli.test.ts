@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { run } from '../unit/cli/in-process.ts';
-import { type Capture, readCapture, type Recorded } from './cli-capture.ts';
+import { type Capture, readCapture, type Recorded, withoutAgent } from './cli-capture.ts';
 
 let dir: string;
 let nobody: string;
@@ -47,21 +47,8 @@ function expectStream(text: string, { text: recorded, usageOmitted }: Recorded):
   expect(text.length).toBeGreaterThan(expected.length);
 }
 
-/** Names of captures, separated by blanks. */
-const withoutAgent = `
-  no-args unknown-command help-members help-short unknown-flag
-  kv-no-sub kv-unknown-sub no-agent-info no-agent-join no-agent-kv-get
-  no-agent-leave no-agent-members no-agent-reload kv-get-no-key kv-put-no-key
-  kv-put-too-many kv-put-acquire-nosession kv-put-cas-create kv-put-cas-missing-index kv-put-file-missing
-  kv-put-leading-slash kv-delete-empty kv-delete-cas-recurse kv-import-none kv-import-bad
-  kv-import-bad-base64 leave-args maint-both maint-reason-only maint-service-only
-  join-none force-leave-none members-status-bad-regex members-token-both members-unix-missing
-  version-bad-format services-register-none services-register-both services-register-missing services-deregister-none
-  validate-none validate-missing validate-bad validate-ok validate-quiet
-`;
-
 describe('as recorded, without an agent', () => {
-  test.each(withoutAgent.trim().split(/\s+/))('%s', (name) => replay(readCapture(name)));
+  test.each(withoutAgent)('%s', (name) => replay(readCapture(name)));
 });
 
 describe('as recorded, but for the name and number of the program', () => {
