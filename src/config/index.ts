@@ -1,2 +1,12 @@
+export { type AgentFlags, agentFlags } from './agent-flags.ts';
+export type { ConfigHost } from './build.ts';
+export { type Config, type GossipConfig, logLevelProblem } from './config.ts';
+export { debugConfig } from './debug.ts';
+export type { WatchDefinition, WatchHandler, WatchType } from './definitions.ts';
+export { type ConfigFile, type ConfigFormat, configFormatOf, configFormats } from './files.ts';
 export { FlagError, parseFlags } from './flags.ts';
 export type { FlagKind, FlagTable, FlagValue, FlagValues, ParsedFlags } from './flags.ts';
+export { type ConfigInput, loadConfig, type LoadedConfig } from './load.ts';
+export type { RegistratorConfig } from './registrator-config.ts';
+export { ConfigError } from './schema.ts';
+export { expandTemplate, TemplateError, type TemplateHost } from './sockaddr.ts';
