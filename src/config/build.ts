@@ -406,8 +406,11 @@ function warnOfEnterprise(c: FilledConfig, warn: (text: string) => void): void {
 
 function buildAddresses(c: FilledConfig, problems: Problems, host: TemplateHost): Config['addresses'] {
   const bind = bindAddress(c.bind_addr, host);
-  const client = problems.addresses('client_addr', c.client_addr);
-  if (client.some((address) => address.startsWith('unix://'))) problems.add('client_addr cannot be a unix socket');
+  const client = problems.addresses('client_addr', c.client_addr).filter((address) => {
+    if (!address.startsWith('unix://')) return true;
+    problems.add('client_addr cannot be a unix socket');
+    return false;
+  });
   const listeners = (key: 'dns' | 'http' | 'https' | 'grpc'): readonly string[] => {
     const text = c.addresses?.[key];
     return text === undefined ? client : problems.addresses(`addresses.${key}`, text);
