@@ -64,7 +64,7 @@ function weightOf({ Service, Checks }: CheckServiceNode): number {
 }
 
 /** Prepares the answers of `instances` to a question of `type`; those with nothing to say are left out. */
-export function prepareInstances(
+function prepareInstances(
   instances: readonly CheckServiceNode[],
   type: number,
   ttl: number,

@@ -73,15 +73,6 @@ export function parseName(text: string): Name {
   return { text: full, wire: Uint8Array.from(bytes), suffixes: cuts.map((at) => full.slice(at)), starts };
 }
 
-/** {@link parseName}, or null where that throws. */
-export function tryParseName(text: string): Name | null {
-  try {
-    return parseName(text);
-  } catch {
-    return null;
-  }
-}
-
 /**
  * Reads a name at `offset`, following compression pointers.
  * @returns the name, the offset behind it, and whether pointers were used.

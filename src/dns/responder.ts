@@ -9,22 +9,14 @@ import { addressOfReverseName, addressToHex, addressToText, parseAddress } from 
 import { Catalog, type CatalogDependencies, isUnknownDatacenter } from './catalog.ts';
 import { type Domains, domainsOf, type Lookup, lookupLabels, lookupOf, zoneOf } from './dispatch.ts';
 import { type DnsOptions, serviceTtlSeconds } from './dns-options.ts';
+import { Forwarder, type ForwarderDependencies, messageOf } from './forwarder.ts';
 import { healthy, type HostName, type Instance, InstanceCache, type InstanceSettings } from './instances.ts';
 import { type LimitedQuestion, limitSections, type MutableSections, type Transport, udpRecordLimit } from './limits.ts';
-import {
-  classIN,
-  type Edns,
-  flagBit,
-  type Query,
-  receive,
-  recordType,
-  type ResourceRecord,
-  responseCode,
-} from './message.ts';
+import { classIN, type Edns, type Query, receive, recordType, type ResourceRecord, responseCode } from './message.ts';
 import { type OptRecord, replyFlags, writeMessage } from './message-writer.ts';
 import { DnsFormatError, type Name, parseName } from './name.ts';
 import { addressRecord, cnameRecord, familyFits, metaRecords, nsRecord, ptrRecord, soaRecord } from './records.ts';
-import { codeOf, type Recursor, type RecursorClient } from './recursor.ts';
+import type { Recursor } from './recursor.ts';
 import { nodeAddress } from './translate.ts';
 
 /** Names of our own zone resolved below a CNAME, one inside the other. */
@@ -39,12 +31,12 @@ const nameServerService = { service: 'consul', tag: '', connect: false, ingress:
 /** Node names that may stand in an NS record (reference/dns.md §3). */
 const validNodeName = /^[A-Za-z0-9\\-]+$/;
 
-export interface ResponderDependencies extends CatalogDependencies {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-  readonly recursorClient: RecursorClient;
+export type ResponderDependencies = CatalogDependencies & ForwarderDependencies;
+
+/** A node by its address; the record is built when it is first asked for. */
+interface ReverseEntry {
+  readonly node: string;
+  record: ResourceRecord | null;
 }
 
 interface Answer extends MutableSections {
@@ -54,8 +46,7 @@ interface Answer extends MutableSections {
 
 export class Responder {
   readonly #options: DnsOptions;
-  readonly #recursors: readonly Recursor[];
-  readonly #recursorClient: RecursorClient;
+  readonly #forwarder: Forwarder;
   readonly #catalog: Catalog;
   readonly #clock: Clock;
   readonly #random: Random;
@@ -66,12 +57,12 @@ export class Responder {
   readonly #nodeTtl: number;
   readonly #metricLabels: readonly [{ readonly name: string; readonly value: string }];
   readonly #instances = new InstanceCache();
-  readonly #nodesByAddress = new WeakMap<readonly Node[], ReadonlyMap<string, string>>();
+  readonly #nodesByAddress = new WeakMap<readonly Node[], ReadonlyMap<string, ReverseEntry>>();
+  #soaOfSecond: { readonly unixSeconds: number; readonly record: ResourceRecord } | null = null;
 
   constructor(dependencies: ResponderDependencies, options: DnsOptions, recursors: readonly Recursor[]) {
     this.#options = options;
-    this.#recursors = recursors;
-    this.#recursorClient = dependencies.recursorClient;
+    this.#forwarder = new Forwarder(dependencies, options, recursors);
     this.#catalog = new Catalog(dependencies, options);
     this.#clock = dependencies.clock;
     this.#random = dependencies.random;
@@ -97,7 +88,7 @@ export class Responder {
         case 'reverse':
           return await this.#respondReverse(query, labels, transport, client);
         case 'other':
-          return this.#recursors.length > 0
+          return this.#forwarder.available
             ? await this.#forward(query, transport, client)
             : this.#write(query, emptyAnswer(responseCode.REFUSED), {
                 authoritative: false,
@@ -116,7 +107,7 @@ export class Responder {
     const answer = await this.#answerOwn(query, labels, transport);
     const reply = this.#write(query, answer, {
       authoritative: true,
-      recursionAvailable: this.#recursors.length > 0,
+      recursionAvailable: this.#forwarder.available,
       edns: query.edns,
     });
     const latencyMs = this.#clock.monotonicMs() - startedMs;
@@ -346,32 +337,10 @@ export class Responder {
       }
       const question = { name, type: recordType.ANY, class: classIN, edns: null };
       found = (await this.#lookUp(question, labels, 'udp', depth - 1)).answer;
-    } else found = await this.#resolveOutside(name);
+    } else found = await this.#forwarder.resolve(name);
     return found
       .filter(({ type }) => type === recordType.CNAME || type === recordType.A || type === recordType.AAAA)
       .map((record) => (record.owner === null ? { ...record, owner: name } : record));
-  }
-
-  async #resolveOutside(name: Name): Promise<readonly ResourceRecord[]> {
-    if (this.#recursors.length === 0) return [];
-    const [high, low] = this.#random.bytes(2) as Uint8Array & [number, number];
-    const id = (high << 8) | low;
-    const question = { name, type: recordType.A, class: classIN };
-    const sections = { answer: [], authority: [], additional: [] };
-    const packet = writeMessage(id, flagBit.RD, question, sections, { compress: true });
-    for (const recursor of this.#recursors) {
-      try {
-        const outgoing = { packet, name, type: recordType.A };
-        const timeoutMs = this.#options.recursorTimeoutMs;
-        const message = await this.#recursorClient.exchange(recursor, outgoing, 'udp', timeoutMs);
-        this.#logger.debug('cname recurse RTT for name', { name: name.text, recursor: recursor.text });
-        return message.answer;
-      } catch (error) {
-        this.#logger.error('cname recurse failed for name', { name: name.text, error: messageOf(error) });
-      }
-    }
-    this.#logger.error('all resolvers failed for name', { name: name.text });
-    return [];
   }
 
   async #respondReverse(
@@ -384,11 +353,11 @@ export class Responder {
     const target = await this.#reverseTarget(labels);
     if (target === null) return await this.#forward(query, transport, client);
     const answer = emptyAnswer(responseCode.NOERROR);
-    answer.answer = [ptrRecord(null, parseName(target))];
+    answer.answer = [target];
     if (query.type === recordType.SOA) answer.authority = [this.#soa()];
     const reply = this.#write(query, answer, {
       authoritative: true,
-      recursionAvailable: this.#recursors.length > 0,
+      recursionAvailable: this.#forwarder.available,
       edns: query.edns,
     });
     const latencyMs = this.#clock.monotonicMs() - startedMs;
@@ -402,81 +371,62 @@ export class Responder {
     return reply;
   }
 
-  /** Name of the node, else of the service, at the address that a reverse name stands for. */
-  async #reverseTarget(labels: readonly string[]): Promise<string | null> {
+  /** PTR to the node, else to the service, at the address that a reverse name stands for. */
+  async #reverseTarget(labels: readonly string[]): Promise<ResourceRecord | null> {
     const address = addressOfReverseName(labels);
     if (address === null) return null;
     const { datacenter } = this.#options;
     const domain = this.#domains.primary;
     try {
       const nodes = await this.#catalog.nodes(datacenter);
-      const node = this.#indexByAddress(nodes).get(addressToHex(address));
-      if (node !== undefined) return `${node}.node.${datacenter}.${domain}`;
+      const entry = this.#indexByAddress(nodes).get(addressToHex(address));
+      if (entry !== undefined) {
+        return (entry.record ??= ptrRecord(null, parseName(`${entry.node}.node.${datacenter}.${domain}`)));
+      }
       const [instance] = await this.#catalog.instancesAt(datacenter, addressToText(address));
-      return instance === undefined ? null : `${instance.ServiceName}.service.${datacenter}.${domain}`;
+      return instance === undefined
+        ? null
+        : ptrRecord(null, parseName(`${instance.ServiceName}.service.${datacenter}.${domain}`));
     } catch (error) {
+      if (error instanceof DnsFormatError) throw error;
       this.#logger.error('rpc error', { error: messageOf(error) });
       return null;
     }
   }
 
-  #indexByAddress(nodes: readonly Node[]): ReadonlyMap<string, string> {
+  #indexByAddress(nodes: readonly Node[]): ReadonlyMap<string, ReverseEntry> {
     const found = this.#nodesByAddress.get(nodes);
     if (found !== undefined) return found;
-    const index = new Map<string, string>();
+    const index = new Map<string, ReverseEntry>();
     for (const node of nodes) {
       const address = parseAddress(node.Address);
       const key = address === null ? '' : addressToHex(address);
-      if (key !== '' && !index.has(key)) index.set(key, node.Node);
+      if (key !== '' && !index.has(key)) index.set(key, { node: node.Node, record: null });
     }
     this.#nodesByAddress.set(nodes, index);
     return index;
   }
 
-  /** Passes the query on to the recursors; their first usable answer goes back as it is. */
-  async #forward(query: Query, transport: Transport, client: string): Promise<Buffer | null> {
+  /** Passes the query on; SERVFAIL when no recursor is there or none has an answer. */
+  async #forward(query: Query, transport: Transport, client: string): Promise<Buffer> {
     const startedMs = this.#clock.monotonicMs();
-    const question = query.name.text;
-    const outgoing = { packet: query.packet, name: query.name, type: query.type };
-    const served = (): void =>
-      this.#logger.debug('request served from client', {
-        question,
-        network: transport,
-        latency: formatGoDurationMs(this.#clock.monotonicMs() - startedMs),
+    const reply = await this.#forwarder.forward(query, transport);
+    if (reply === null) {
+      this.#logger.error('all resolvers failed for question from client', {
+        question: query.name.text,
         client,
         client_network: transport,
       });
-    for (const recursor of this.#recursors) {
-      const askedMs = this.#clock.monotonicMs();
-      try {
-        const timeoutMs = this.#options.recursorTimeoutMs;
-        const message = await this.#recursorClient.exchange(recursor, outgoing, transport, timeoutMs);
-        const code = codeOf(message);
-        if (code !== responseCode.NOERROR && code !== responseCode.NXDOMAIN) {
-          this.#logger.debug('recurse failed for question', { question, recursor: recursor.text, rcode: code });
-          continue;
-        }
-        const rtt = formatGoDurationMs(this.#clock.monotonicMs() - askedMs);
-        this.#logger.debug('recurse succeeded for question', { question, rtt, recursor: recursor.text });
-        const compress = !this.#options.disableCompression;
-        const reply = writeMessage(query.id, message.flags, message.question, message, { compress });
-        served();
-        return reply;
-      } catch (error) {
-        this.#logger.error('recurse failed', { error: messageOf(error) });
-      }
     }
-    this.#logger.error('all resolvers failed for question from client', {
-      question,
+    this.#logger.debug('request served from client', {
+      question: query.name.text,
+      network: transport,
+      latency: formatGoDurationMs(this.#clock.monotonicMs() - startedMs),
       client,
       client_network: transport,
     });
-    served();
-    return this.#write(query, emptyAnswer(responseCode.SERVFAIL), {
-      authoritative: false,
-      recursionAvailable: true,
-      edns: query.edns,
-    });
+    const failed = { authoritative: false, recursionAvailable: true, edns: query.edns };
+    return reply ?? this.#write(query, emptyAnswer(responseCode.SERVFAIL), failed);
   }
 
   /** NS records and glue of up to three healthy servers, in random order. */
@@ -513,8 +463,14 @@ export class Responder {
     return answer;
   }
 
+  /** Changes once a second. */
   #soa(): ResourceRecord {
-    return soaRecord(this.#domains.primary, this.#options.soa, Math.floor(this.#clock.wallMs() / 1000));
+    const unixSeconds = Math.floor(this.#clock.wallMs() / 1000);
+    if (this.#soaOfSecond?.unixSeconds !== unixSeconds) {
+      const record = soaRecord(this.#domains.primary, this.#options.soa, unixSeconds);
+      this.#soaOfSecond = { unixSeconds, record };
+    }
+    return this.#soaOfSecond.record;
   }
 
   /** Whether addresses for far clients are answered for records of this datacenter. */
@@ -560,8 +516,4 @@ function targetFor({ target }: Instance, questionName: Name): Instance['target']
 
 function emptyAnswer(code: number): Answer {
   return { code, truncated: false, answer: [], authority: [], additional: [] };
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
