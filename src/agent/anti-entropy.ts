@@ -231,7 +231,11 @@ export class AntiEntropy {
   async #sendChanges(): Promise<void> {
     const state = this.#state;
     let firstError: unknown;
-    const attempt = async (what: string, fields: Readonly<Record<string, unknown>>, action: () => Promise<void>): Promise<void> => {
+    const attempt = async (
+      what: string,
+      fields: Readonly<Record<string, unknown>>,
+      action: () => Promise<void>,
+    ): Promise<void> => {
       try {
         await action();
       } catch (error) {
@@ -317,7 +321,12 @@ export class AntiEntropy {
 
   async #deregister(what: { readonly ServiceID: string } | { readonly CheckID: string }, token: string): Promise<void> {
     const node = this.#node();
-    await this.#caller.call('Catalog.Deregister', { Datacenter: node.Datacenter, Node: node.Node, Token: token, ...what });
+    await this.#caller.call('Catalog.Deregister', {
+      Datacenter: node.Datacenter,
+      Node: node.Node,
+      Token: token,
+      ...what,
+    });
   }
 }
 

@@ -15,12 +15,11 @@ export interface BannerFacts {
     readonly serfLan: number;
     readonly serfWan: number;
   };
-  readonly advertiseAddress: string;
-  /** Why that address: `from interface eth0, …`. */
-  readonly advertiseReason: string;
+  /** Address of this node in the gossip pool. */
+  readonly clusterAddress: string;
+  /** Address of published ports and why: `10.1.2.3 (from interface eth0, …)`. */
+  readonly advertise: string;
   readonly gossipEncrypted: boolean;
-  /** `unix:///var/run/docker.sock (Docker 27.1, API 1.46)`, or why there is none; "" when the registrator is off. */
-  readonly engine: string;
 }
 
 /** The banner's lines, without line feeds. */
@@ -36,10 +35,9 @@ export function bannerLines(facts: BannerFacts): readonly string[] {
       'Client Addr',
       `[${facts.clientAddresses.join(' ')}] (HTTP: ${ports.http}, HTTPS: ${ports.https}, gRPC: ${ports.grpc}, DNS: ${ports.dns})`,
     ],
-    ['Cluster Addr', `${facts.advertiseAddress} (LAN: ${ports.serfLan}, WAN: ${ports.serfWan})`],
-    ['Advertise', `${facts.advertiseAddress} (${facts.advertiseReason})`],
+    ['Cluster Addr', `${facts.clusterAddress} (LAN: ${ports.serfLan}, WAN: ${ports.serfWan})`],
+    ['Advertise Addr', facts.advertise],
     ['Encrypt', `Gossip: ${facts.gossipEncrypted}, TLS-Outgoing: false, TLS-Incoming: false, Auto-Encrypt-TLS: false`],
-    ...(facts.engine === '' ? [] : ([['Containers', facts.engine]] as const)),
   ];
   const width = Math.max(...rows.map(([key]) => key.length)) + 6;
   return [

@@ -38,7 +38,11 @@ export function serviceRecord(definition: ServiceDefinition): NodeService {
 }
 
 /** An IP address names the service on both networks unless the definition says otherwise. */
-function taggedAddresses({ address, port = 0, taggedAddresses: given }: ServiceDefinition): NodeService['TaggedAddresses'] {
+function taggedAddresses({
+  address,
+  port = 0,
+  taggedAddresses: given,
+}: ServiceDefinition): NodeService['TaggedAddresses'] {
   const family = address === undefined ? undefined : isIPv4(address) ? 'ipv4' : isIPv6(address) ? 'ipv6' : undefined;
   if (address === undefined || family === undefined) return given ?? null;
   const own: ServiceAddress = { Address: address, Port: port };
@@ -52,7 +56,11 @@ export interface CheckRegistration {
 }
 
 /** The checks that come with a service: `service:<id>`, numbered by position when there are several. */
-export function serviceChecks(nodeName: string, service: NodeService, checks: readonly CheckDefinition[]): readonly CheckRegistration[] {
+export function serviceChecks(
+  nodeName: string,
+  service: NodeService,
+  checks: readonly CheckDefinition[],
+): readonly CheckRegistration[] {
   return checks.map((definition, index) => {
     const suffix = checks.length > 1 ? `:${index + 1}` : '';
     return checkRegistration(nodeName, service, {
@@ -64,7 +72,11 @@ export function serviceChecks(nodeName: string, service: NodeService, checks: re
 }
 
 /** The record of one check; `service` is undefined for a node-level check. */
-export function checkRegistration(nodeName: string, service: NodeService | undefined, definition: CheckDefinition): CheckRegistration {
+export function checkRegistration(
+  nodeName: string,
+  service: NodeService | undefined,
+  definition: CheckDefinition,
+): CheckRegistration {
   return {
     definition,
     check: {

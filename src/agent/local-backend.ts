@@ -33,7 +33,11 @@ export function createLocalBackend(state: LocalState, registry: Registry): Regis
       return new Map([...state.services.keys()].map((id) => [id, held(id)]));
     },
     async register(definition: ServiceDefinition) {
-      await registry.registerService(definition, { token: definition.token ?? '', replaceExistingChecks: true, origin: 'registrator' });
+      await registry.registerService(definition, {
+        token: definition.token ?? '',
+        replaceExistingChecks: true,
+        origin: 'registrator',
+      });
     },
     async deregister(serviceId: string) {
       await registry.deregisterService(serviceId);

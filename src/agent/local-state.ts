@@ -124,7 +124,8 @@ export class LocalState {
     const { check } = entry;
     const previous = this.#checks.get(check.CheckID);
     previous?.deferred?.cancel();
-    const criticalSinceMs = check.Status === 'critical' ? (previous?.criticalSinceMs ?? this.#clock.monotonicMs()) : undefined;
+    const criticalSinceMs =
+      check.Status === 'critical' ? (previous?.criticalSinceMs ?? this.#clock.monotonicMs()) : undefined;
     if (previous && previous.check.ServiceID !== check.ServiceID) {
       this.#checksOfService.get(previous.check.ServiceID)?.delete(check.CheckID);
     }

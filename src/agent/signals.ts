@@ -61,6 +61,17 @@ export class SignalHandler {
       this.#actions.exit(1);
       return;
     }
+    this.leave();
+  }
+
+  /** Whether a leave has begun; then it has stopped the parts of the agent, too. */
+  get left(): boolean {
+    return this.#leaving;
+  }
+
+  /** Leaves and ends, as after a signal or the leave request; a second call changes nothing. */
+  leave(): void {
+    if (this.#leaving) return;
     this.#leaving = true;
     this.#logger.info('Gracefully shutting down agent...');
     const limit = this.#clock.after(leaveLimitMs, () => {

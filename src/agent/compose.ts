@@ -1,0 +1,542 @@
+/**
+ * Everything is put together here, and only here: this file knows the real ports, which part holds which, and the
+ * order in which they start and stop. It decides nothing else.
+ */
+import { existsSync, statSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname } from 'node:path';
+import { createChecks } from '../checks/index.ts';
+import {
+  type AgentFlags,
+  agentFlags,
+  type Config,
+  ConfigError,
+  configFormatOf,
+  debugConfig,
+  type LoadedConfig,
+  loadConfig,
+  logLevelProblem,
+  parseFlags,
+} from '../config/index.ts';
+import { createDnsServer } from '../dns/index.ts';
+import {
+  type AdvertiseDecision,
+  collectFacts,
+  decideAdvertise,
+  describeAdvertise,
+  type EnvironmentFacts,
+  isDecidedBySettings,
+} from '../environment/index.ts';
+import { createHttpServer } from '../http/index.ts';
+import { readConfigFiles } from '../node/config-files.ts';
+import { openDataDirectory } from '../node/data-directory.ts';
+import { DockerodeEngine } from '../node/dockerode-engine.ts';
+import { engineEndpoint } from '../node/engine-endpoint.ts';
+import { createProbePorts } from '../node/environment-probes.ts';
+import { findDefaultInterface, listInterfaces } from '../node/interfaces.ts';
+import { createLogger, type LogSystem } from '../node/logger.ts';
+import { startRuntimeMetrics } from '../node/metrics-runtime.ts';
+import { createMetrics } from '../node/metrics-sink.ts';
+import { createStatsdOutlet, openStatsdSocket } from '../node/metrics-statsd.ts';
+import { SystemProcessRunner } from '../node/process-runner.ts';
+import { SystemClock } from '../node/system-clock.ts';
+import { SystemRandom } from '../node/system-random.ts';
+import type { DockerEngine, Logger, Metrics } from '../ports/index.ts';
+import { createRegistrator, type RegistrationBackend, type Registrator } from '../registrator/index.ts';
+import { createServer, MemoryLog } from '../server/index.ts';
+import { StateStore } from '../state/index.ts';
+import { Agent, compatibleVersion } from './agent.ts';
+import { createAliasSource } from './alias-source.ts';
+import { AntiEntropy } from './anti-entropy.ts';
+import { bannerLines } from './banner.ts';
+import { createLocalBackend } from './local-backend.ts';
+import { LocalState, type LocalStateOptions } from './local-state.ts';
+import { resolveNodeId } from './node-id.ts';
+import { refusalOf, warningsOf } from './not-yet.ts';
+import { dnsAddresses, dnsOptions, httpListeners, httpOptions, logLevelOf, registratorOptionsOf } from './options.ts';
+import { Persistence } from './persistence.ts';
+import { Registry } from './registry.ts';
+import { SignalHandler } from './signals.ts';
+import { portolanRevision, portolanVersion } from './version.ts';
+
+/** What the agent needs of the process it runs in. */
+export interface AgentIo {
+  readonly stdout: { write(data: string): unknown };
+  readonly stderr: { write(data: string): unknown };
+  readonly env: NodeJS.ProcessEnv;
+  readonly isTTY: boolean;
+}
+
+/** Reads all sources anew; the same at the start and at a reload. @throws ConfigError */
+function readConfig(flags: AgentFlags, paths: readonly string[]): LoadedConfig {
+  const format = flags['config-format'];
+  const known = format === undefined || format === '' ? undefined : configFormatOf(`x.${format}`);
+  if (format && known === undefined)
+    throw new ConfigError(`-config-format cannot be "${format}". Use json, hcl or yaml`);
+  const { files, warnings } = readConfigFiles(paths, known);
+  const defaultInterface = findDefaultInterface();
+  const loaded = loadConfig({
+    flags,
+    files,
+    host: {
+      hostname: hostname(),
+      interfaces: listInterfaces(),
+      ...(defaultInterface === undefined ? {} : { defaultInterface }),
+      isOtherThanDirectory: (path) => existsSync(path) && !statSync(path).isDirectory(),
+    },
+  });
+  return { config: loaded.config, warnings: [...warnings, ...loaded.warnings] };
+}
+
+/**
+ * Runs the agent until it ends.
+ * @param argv the words after `agent`.
+ * @returns the exit code (reference/agent.md §1.6).
+ */
+export async function runAgent(argv: readonly string[], io: AgentIo): Promise<number> {
+  let loaded: LoadedConfig;
+  const parsed = parseFlags(agentFlags, argv);
+  if (parsed.args.length > 0) {
+    io.stderr.write(`==> Unexpected extra arguments: [${parsed.args.join(' ')}]\n`);
+    return 1;
+  }
+  const paths = parsed.given
+    .filter(({ name }) => name === 'config-file' || name === 'config-dir')
+    .map(({ text }) => text);
+  const read = (): LoadedConfig => readConfig(parsed.values, paths);
+  try {
+    loaded = read();
+    const problem = logLevelProblem(loaded.config.log.level) ?? refusalOf(loaded.config);
+    if (problem !== null) throw new ConfigError(problem);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    io.stderr.write(`==> ${error.message}\n`);
+    return 1;
+  }
+  try {
+    return await new RunningAgent(loaded, read, io).run();
+  } catch (error) {
+    io.stderr.write(`==> ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+interface StatsdConnection {
+  readonly outlet: ReturnType<typeof createStatsdOutlet>;
+  close(): void;
+}
+
+/** One agent from start to end. */
+class RunningAgent {
+  readonly #io: AgentIo;
+  readonly #readConfig: () => LoadedConfig;
+  readonly #warnings: readonly string[];
+  #config: Config;
+  readonly #clock = new SystemClock();
+  readonly #random = new SystemRandom();
+  readonly #log: LogSystem;
+  readonly #logger: Logger;
+  #exit: (code: number) => void = () => undefined;
+  readonly #exited: Promise<number>;
+
+  constructor(loaded: LoadedConfig, read: () => LoadedConfig, io: AgentIo) {
+    this.#io = io;
+    this.#readConfig = read;
+    this.#config = loaded.config;
+    this.#warnings = [...loaded.warnings, ...warningsOf(loaded.config)];
+    this.#exited = new Promise((resolve) => {
+      this.#exit = resolve;
+    });
+    const { log } = loaded.config;
+    this.#log = createLogger({
+      level: logLevelOf(log.level),
+      json: log.json,
+      stdout: { write: (text) => io.stdout.write(text), isTTY: io.isTTY },
+      clock: this.#clock,
+      ...(log.file === ''
+        ? {}
+        : {
+            file: {
+              path: log.file,
+              rotateBytes: log.rotateBytes,
+              rotateMs: log.rotateDurationMs,
+              filesMax: log.rotateMaxFiles,
+            },
+          }),
+    });
+    this.#logger = this.#log.logger;
+  }
+
+  async run(): Promise<number> {
+    const config = this.#config;
+    const clock = this.#clock;
+    const random = this.#random;
+    const logger = this.#logger;
+    const { bind, advertise } = config.addresses;
+    const { serfLan, serfWan, server: serverPort } = config.ports;
+
+    const runtime = startRuntimeMetrics();
+    const { metricsPrefix, disableHostname, allowedPrefixes, blockedPrefixes, filterDefault, prometheusRetentionMs } =
+      config.telemetry;
+    const statsd = this.#openStatsd();
+    const metricsSystem = createMetrics({
+      clock,
+      prefix: metricsPrefix,
+      hostName: disableHostname ? null : hostname(),
+      prefixFilter: [...allowedPrefixes.map((name) => `+${name}`), ...blockedPrefixes.map((name) => `-${name}`)],
+      filterDefault,
+      prometheusRetentionMs,
+      outlets: statsd.map(({ outlet }) => outlet),
+      collect: runtime.collect,
+      prometheusProcess: runtime.prometheusProcess,
+    });
+    const { metrics } = metricsSystem;
+
+    const files = config.dataDir === null ? undefined : await openDataDirectory(config.dataDir);
+    const nodeId = await resolveNodeId(config.nodeId ?? '', files, random);
+
+    const engines = this.#engines(metrics);
+    const ports = { serfLan, serfWan, server: serverPort };
+    const nodeSettings = { advertiseAddr: advertise, bindAddr: bind, ports };
+    // The address of published ports is the host's, also when this node itself only listens on loopback (-dev).
+    const serviceSettings =
+      config.devMode && advertise === null ? { ...nodeSettings, bindAddr: '0.0.0.0' } : nodeSettings;
+    const facts = await collectFacts(createProbePorts(clock, engines[0] ?? null), {
+      decided: isDecidedBySettings(serviceSettings, definedOnly(this.#io.env)),
+      metadata: 'auto',
+      gossipPort: serfLan,
+    });
+    const nodeDecision = decideAdvertise(facts, nodeSettings);
+    const serviceDecision = decideAdvertise(facts, serviceSettings);
+    if (nodeDecision.address === null) throw new Error(nodeDecision.error ?? 'no address to advertise');
+    const nodeAddress = nodeDecision.address;
+
+    const nodeMeta = (): Readonly<Record<string, string>> => ({
+      ...this.#config.nodeMeta,
+      'consul-network-segment': '',
+    });
+    const store = new StateStore();
+    const log = new MemoryLog({ store, address: `${nodeAddress}:${serverPort}`, clock, metrics });
+    const server = createServer({
+      datacenter: config.datacenter,
+      nodeName: config.nodeName,
+      nodeId,
+      address: nodeAddress,
+      serverPort,
+      version: compatibleVersion,
+      clock,
+      random,
+      logger,
+      metrics,
+      store,
+      log,
+      defaultQueryTimeMs: config.defaultQueryTimeMs,
+      maxQueryTimeMs: config.maxQueryTimeMs,
+    });
+
+    let antiEntropy: AntiEntropy | undefined;
+    const state = new LocalState({
+      clock,
+      random,
+      options: localStateOptions(config),
+      onDirty: () => antiEntropy?.trigger(),
+    });
+    const checks = createChecks({
+      clock,
+      random,
+      logger,
+      metrics,
+      processRunner: new SystemProcessRunner({ clock }),
+      docker: () => engines[0],
+      aliasSource: createAliasSource({ state, caller: server.caller, datacenter: config.datacenter, clock }),
+      options: { outputMaxSize: config.checkOutputMaxSize, discardOutput: config.discardCheckOutput },
+      onStatus: (id, status, output) => state.updateCheck(id, status, output),
+    });
+    antiEntropy = new AntiEntropy({
+      state,
+      caller: server.caller,
+      node: () => ({
+        ID: nodeId,
+        Node: config.nodeName,
+        Address: nodeAddress,
+        Datacenter: config.datacenter,
+        TaggedAddresses: taggedAddresses(config, nodeAddress),
+        Meta: nodeMeta(),
+      }),
+      clock,
+      random,
+      logger,
+      isServer: config.server.enabled,
+      checkUpdateIntervalMs: () => this.#config.checkUpdateIntervalMs,
+      memberCount: () => 1,
+    });
+    const registry = new Registry({
+      state,
+      checks,
+      antiEntropy,
+      persistence: files && new Persistence({ files, clock, logger }),
+      clock,
+      logger,
+      options: {
+        nodeName: config.nodeName,
+        scripts: { fromApi: config.enableRemoteScriptChecks, fromFiles: config.enableLocalScriptChecks },
+        sidecarPorts: { min: config.ports.sidecarMin, max: config.ports.sidecarMax },
+      },
+    });
+    const sync = antiEntropy;
+    const registrators = this.#registrators(
+      engines,
+      facts,
+      serviceDecision,
+      createLocalBackend(state, registry),
+      metrics,
+    );
+
+    const shutDown = async (mode: 'leave' | 'stop'): Promise<void> => {
+      logger.info('Requesting shutdown');
+      const services = mode === 'leave' && !config.registrator.leaveServices ? 'deregister-all' : 'leave-services';
+      await Promise.all(registrators.map((registrator) => registrator.stop(services)));
+      sync.stop();
+      await registry.stop();
+      await dns.stop();
+      await http.stop();
+      server.stop();
+      logger.info('shutdown complete');
+      metricsSystem.stop();
+      runtime.stop();
+      for (const { close } of statsd) close();
+      if (config.pidFile !== '') await rm(config.pidFile, { force: true });
+    };
+    const reload = async (): Promise<void> => {
+      const next = this.#readConfig();
+      const problem = logLevelProblem(next.config.log.level);
+      if (problem !== null) throw new ConfigError(problem);
+      for (const warning of next.warnings) logger.warn(warning);
+      await registry.replaceFileDefinitions(next.config.services, next.config.checks);
+      const metaChanged = JSON.stringify(next.config.nodeMeta) !== JSON.stringify(this.#config.nodeMeta);
+      this.#config = next.config;
+      this.#log.setLevel(logLevelOf(next.config.log.level));
+      state.setOptions(localStateOptions(next.config));
+      await dns.reload(dnsOptions(next.config));
+      http.reload(httpOptions(next.config));
+      if (metaChanged) sync.nodeInfoChanged();
+    };
+    const agent = new Agent(
+      {
+        nodeName: config.nodeName,
+        nodeId,
+        datacenter: config.datacenter,
+        isServer: config.server.enabled,
+        bootstrap: config.server.bootstrap,
+        revision: portolanRevision,
+        advertiseAddress: nodeAddress,
+        ports,
+        disableCoordinates: config.disableCoordinates,
+      },
+      state,
+      registry,
+      {
+        debugConfig: () => debugConfig(config),
+        nodeMeta,
+        logStats: () => ({ lastIndex: log.lastIndex }),
+        metrics: metricsSystem.snapshot,
+        prometheusMetrics: metricsSystem.prometheus,
+        subscribeLog: this.#log.subscribe,
+        reload,
+        leave: async () => {
+          // The answer goes out first: the caller waits for it, and the listener closes with the rest.
+          clock.after(leaveAnswerMs, () => signals.leave());
+        },
+      },
+    );
+    const http = createHttpServer({
+      caller: server.caller,
+      agent,
+      options: httpOptions(config),
+      clock,
+      random,
+      logger: logger.named('http'),
+      metrics,
+    });
+    const dns = createDnsServer({
+      caller: server.caller,
+      options: dnsOptions(config),
+      clock,
+      random,
+      logger: logger.named('dns'),
+      metrics,
+    });
+    const signals = new SignalHandler({
+      logger,
+      clock,
+      policy: { skipLeaveOnInterrupt: config.skipLeaveOnInterrupt, leaveOnTerminate: config.leaveOnTerminate },
+      actions: {
+        reload,
+        leave: () => shutDown('leave'),
+        exit: (code) => this.#exit(code),
+      },
+    });
+
+    this.#banner(nodeId, nodeAddress, serviceDecision);
+    for (const warning of this.#warnings) logger.warn(warning);
+    for (const { text, fix } of registrators.length > 0 ? serviceDecision.warnings : []) logger.warn(text, { fix });
+    const onSignal = this.#onSignals(signals);
+    try {
+      await server.start();
+      await registry.replaceFileDefinitions(config.services, config.checks);
+      await registry.restore();
+      sync.start();
+      registry.start();
+      if (config.pidFile !== '') {
+        await mkdir(dirname(config.pidFile), { recursive: true });
+        await writeFile(config.pidFile, String(process.pid));
+      }
+      for (const { host, port } of await dns.start(dnsAddresses(config))) {
+        for (const network of ['udp', 'tcp']) {
+          logger.info('Started DNS server', { address: hostPort(host, port), network });
+        }
+      }
+      for (const address of await http.start(httpListeners(config))) {
+        logger.info('Started HTTP server', { address, network: address.startsWith('/') ? 'unix' : 'tcp' });
+      }
+    } catch (error) {
+      logger.error('Error starting agent', { error });
+      await shutDown('stop');
+      onSignal();
+      this.#log.close();
+      return 1;
+    }
+    for (const registrator of registrators) registrator.start();
+    if (!config.log.json) this.#io.stdout.write('==> Portolan agent running!\n');
+
+    const code = await this.#exited;
+    if (!signals.left) await shutDown('stop');
+    logger.info('Exit code', { code });
+    onSignal();
+    this.#log.close();
+    return code;
+  }
+
+  #openStatsd(): readonly StatsdConnection[] {
+    const { statsdAddress, dogstatsdAddress, dogstatsdTags } = this.#config.telemetry;
+    const open = (address: string, dogTags?: readonly string[]): readonly StatsdConnection[] => {
+      if (address === '') return [];
+      const { send, close } = openStatsdSocket(address);
+      const outlet = createStatsdOutlet({ clock: this.#clock, send, ...(dogTags === undefined ? {} : { dogTags }) });
+      return [{ outlet, close }];
+    };
+    return [...open(statsdAddress), ...open(dogstatsdAddress, dogstatsdTags)];
+  }
+
+  #engines(metrics: Metrics): readonly DockerEngine[] {
+    const { enabled, dockerHosts } = this.#config.registrator;
+    // Docker checks need an engine whether or not containers are watched.
+    const urls = dockerHosts.length > 0 && enabled !== false ? dockerHosts : [dockerHosts[0]];
+    return urls.map(
+      (url) =>
+        new DockerodeEngine({
+          endpoint: engineEndpoint(this.#io.env, url),
+          clock: this.#clock,
+          random: this.#random,
+          logger: this.#logger.named('docker'),
+          metrics,
+        }),
+    );
+  }
+
+  #registrators(
+    engines: readonly DockerEngine[],
+    facts: EnvironmentFacts,
+    decision: AdvertiseDecision,
+    backend: RegistrationBackend,
+    metrics: Metrics,
+  ): readonly Registrator[] {
+    if (this.#config.registrator.enabled === false) return [];
+    const { address, source } = decision;
+    const family = address?.includes(':') ? 'ipv6' : 'ipv4';
+    const options = registratorOptionsOf(this.#config, {
+      hostname: hostname(),
+      advertise: () => ({ source, ...(address === null ? {} : { [family]: address }) }),
+      ownContainerIds: facts.container.inContainer ? facts.container.candidates.map(({ id }) => id) : [],
+    });
+    return engines.map((engine) =>
+      createRegistrator({
+        engine,
+        backend,
+        options,
+        clock: this.#clock,
+        random: this.#random,
+        logger: this.#logger.named('registrator'),
+        metrics,
+      }),
+    );
+  }
+
+  #banner(nodeId: string, nodeAddress: string, service: AdvertiseDecision): void {
+    const config = this.#config;
+    if (config.log.json) return;
+    const { http, https, dns, serfLan, serfWan } = config.ports;
+    const lines = bannerLines({
+      version: `${portolanVersion} (Consul ${compatibleVersion} compatible)`,
+      nodeId,
+      nodeName: config.nodeName,
+      datacenter: config.datacenter,
+      isServer: config.server.enabled,
+      bootstrap: config.server.bootstrap,
+      clientAddresses: config.addresses.client,
+      ports: { http, https, grpc: -1, dns, serfLan, serfWan },
+      clusterAddress: nodeAddress,
+      advertise: describeAdvertise(service),
+      gossipEncrypted: config.gossip.encrypt !== '',
+    });
+    this.#io.stdout.write(`${lines.join('\n')}\n`);
+  }
+
+  /** Takes the process's signals; @returns how to let go of them. */
+  #onSignals(handler: SignalHandler): () => void {
+    const hangup = (): void => handler.hangup();
+    const interrupt = (): void => handler.end('SIGINT');
+    const terminate = (): void => handler.end('SIGTERM');
+    const ignore = (): void => undefined;
+    const ignored = ['SIGPIPE', 'SIGUSR2'] as const;
+    process.on('SIGHUP', hangup).on('SIGINT', interrupt).on('SIGTERM', terminate);
+    for (const signal of ignored) process.on(signal, ignore);
+    return () => {
+      process.off('SIGHUP', hangup).off('SIGINT', interrupt).off('SIGTERM', terminate);
+      for (const signal of ignored) process.off(signal, ignore);
+    };
+  }
+}
+
+/** Time for the answer to `leave` to reach its caller before listeners close (ms). */
+const leaveAnswerMs = 50;
+
+function localStateOptions(config: Config): LocalStateOptions {
+  return { checkUpdateIntervalMs: config.checkUpdateIntervalMs, discardCheckOutput: config.discardCheckOutput };
+}
+
+/** `lan` and `wan` with their families, over what the configuration names. */
+function taggedAddresses(config: Config, address: string): Readonly<Record<string, string>> {
+  const { tagged, advertiseIpv4, advertiseIpv6, advertiseWan, advertiseWanIpv4 } = config.addresses;
+  const wan = advertiseWan ?? address;
+  const family = (ip: string): string => (ip.includes(':') ? 'ipv6' : 'ipv4');
+  return {
+    ...tagged,
+    lan: address,
+    [`lan_${family(address)}`]: address,
+    wan,
+    [`wan_${family(wan)}`]: wan,
+    ...(advertiseIpv4 === null ? {} : { lan_ipv4: advertiseIpv4 }),
+    ...(advertiseIpv6 === null ? {} : { lan_ipv6: advertiseIpv6 }),
+    ...(advertiseWanIpv4 === null ? {} : { wan_ipv4: advertiseWanIpv4 }),
+  };
+}
+
+function definedOnly(env: NodeJS.ProcessEnv): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+}
+
+function hostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
