@@ -39,6 +39,14 @@ type Filled<R, D> = R & {
 };
 type FilledConfig = Filled<RawConfig, typeof defaults>;
 
+type AdvertiseKey =
+  | 'advertise_addr'
+  | 'advertise_addr_ipv4'
+  | 'advertise_addr_ipv6'
+  | 'advertise_addr_wan'
+  | 'advertise_addr_wan_ipv4'
+  | 'advertise_addr_wan_ipv6';
+
 /** File descriptors an agent needs besides its HTTP connections. */
 const fileDescriptorsReserved = 20;
 const caProviders = ['', 'consul', 'vault', 'aws-pca'];
@@ -83,7 +91,7 @@ export function buildConfig(
     proxyMin: problems.port('ports.proxy_min_port', c.ports.proxy_min_port),
     proxyMax: problems.port('ports.proxy_max_port', c.ports.proxy_max_port),
   };
-  const addresses = buildAddresses(c, problems, host);
+  const addresses = buildAddresses(c, problems, host, warn);
   const dataDir = c.data_dir ?? '';
   const datacenter = c.datacenter.toLowerCase();
   const primaryDatacenter = (c.primary_datacenter ?? c.datacenter).toLowerCase();
@@ -404,7 +412,24 @@ function warnOfEnterprise(c: FilledConfig, warn: (text: string) => void): void {
   }
 }
 
-function buildAddresses(c: FilledConfig, problems: Problems, host: TemplateHost): Config['addresses'] {
+function buildAddresses(
+  c: FilledConfig,
+  problems: Problems,
+  host: TemplateHost,
+  warn: (text: string) => void,
+): Config['addresses'] {
+  // A failing template leaves the choice to the bind address (reference/agent.md §2.5).
+  const advertised = (key: AdvertiseKey): string | null => {
+    const text = c[key];
+    if (text === undefined) return null;
+    try {
+      return problems.oneAddress(key, expandTemplate(text, host));
+    } catch (error) {
+      if (!(error instanceof TemplateError)) throw error;
+      warn(`${key} is ignored: ${error.message}`);
+      return null;
+    }
+  };
   const bind = bindAddress(c.bind_addr, host);
   const client = problems.addresses('client_addr', c.client_addr).filter((address) => {
     if (!address.startsWith('unix://')) return true;
@@ -417,11 +442,12 @@ function buildAddresses(c: FilledConfig, problems: Problems, host: TemplateHost)
   };
   return {
     bind,
-    advertise: problems.oneAddress('advertise_addr', c.advertise_addr),
-    advertiseIpv4: problems.oneAddress('advertise_addr_ipv4', c.advertise_addr_ipv4),
-    advertiseIpv6: problems.oneAddress('advertise_addr_ipv6', c.advertise_addr_ipv6),
-    advertiseWan: problems.oneAddress('advertise_addr_wan', c.advertise_addr_wan),
-    advertiseWanIpv4: problems.oneAddress('advertise_addr_wan_ipv4', c.advertise_addr_wan_ipv4),
+    advertise: advertised('advertise_addr'),
+    advertiseIpv4: advertised('advertise_addr_ipv4'),
+    advertiseIpv6: advertised('advertise_addr_ipv6'),
+    advertiseWan: advertised('advertise_addr_wan'),
+    advertiseWanIpv4: advertised('advertise_addr_wan_ipv4'),
+    advertiseWanIpv6: advertised('advertise_addr_wan_ipv6'),
     client,
     dns: listeners('dns'),
     http: listeners('http'),
@@ -513,6 +539,7 @@ function requireSoundAddresses(
     ['advertise_addr_ipv4', addresses.advertiseIpv4, 4],
     ['advertise_addr_ipv6', addresses.advertiseIpv6, 6],
     ['advertise_addr_wan_ipv4', addresses.advertiseWanIpv4, 4],
+    ['advertise_addr_wan_ipv6', addresses.advertiseWanIpv6, 6],
   ] as const) {
     if (address !== null && ipFamily(address) !== family)
       throw new ConfigError(`${key} must be an ipv${family} address`);

@@ -35,6 +35,7 @@ export interface Config {
     /** null = the LAN address. */
     readonly advertiseWan: string | null;
     readonly advertiseWanIpv4: string | null;
+    readonly advertiseWanIpv6: string | null;
     readonly client: readonly string[];
     /** IPs; http, https and grpc also `unix://path`. */
     readonly dns: readonly string[];

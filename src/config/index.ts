@@ -6,6 +6,7 @@ export type { WatchDefinition, WatchHandler, WatchType } from './definitions.ts'
 export { type ConfigFile, type ConfigFormat, configFormatOf, configFormats } from './files.ts';
 export { FlagError, parseFlags } from './flags.ts';
 export type { FlagKind, FlagTable, FlagValue, FlagValues, ParsedFlags } from './flags.ts';
+export { type Cidr, cidrContains, formatIp, type IpNumber, parseCidr, parseIp } from './ip.ts';
 export { type ConfigInput, loadConfig, type LoadedConfig } from './load.ts';
 export type { RegistratorConfig } from './registrator-config.ts';
 export { ConfigError } from './schema.ts';

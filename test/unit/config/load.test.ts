@@ -226,8 +226,12 @@ describe('merging', () => {
         'b.json':
           '{"retry_join": ["file-b"], "node_meta": {"b": "2"}, "ports": {"http": 3}, "http_config": {"allow_write_http_from": ["10.0.0.0/8"]}}',
       },
-      ...['-retry-join=flag', '-log-level=ERR', '-node-meta=c:3', '-allow-write-http-from=127.0.0.0/8'],
-      ...['-hcl=retry_join = ["hcl"]', '-hcl=ports { https = 4 }'],
+      '-retry-join=flag',
+      '-log-level=ERR',
+      '-node-meta=c:3',
+      '-allow-write-http-from=127.0.0.0/8',
+      '-hcl=retry_join = ["hcl"]',
+      '-hcl=ports { https = 4 }',
     );
     expect(config.join.retry).toEqual(['flag', 'file-a', 'file-b', 'hcl']);
     expect(config.log.level).toBe('ERR');
@@ -355,6 +359,12 @@ describe('what comes out', () => {
     const config = dev({}, '-bind={{ GetPrivateIP }}', '-retry-join={{ GetInterfaceIP "eth0" }}', '-retry-join=a b=c');
     expect(config.addresses.bind).toBe('10.0.0.5');
     expect(config.join.retry).toEqual(['10.0.0.5', 'a b=c']);
+  });
+
+  test('an advertise template that fails or gives nothing leaves the choice to the bind address', () => {
+    const { config, warnings } = load(['-dev', '-advertise={{ Frob }}', '-advertise-wan={{ GetPublicIP }}']);
+    expect(config.addresses).toMatchObject({ advertise: null, advertiseWan: null });
+    expect(warnings).toEqual([expect.stringContaining('advertise_addr is ignored: error parsing "{{ Frob }}"')]);
   });
 
   test('a service with all its parts', () => {
