@@ -39,10 +39,10 @@ export interface Harness {
   /** What was asked of the agent: name of the method and arguments. */
   readonly asked: unknown[][];
   /** Tells the server that local services or checks have changed. */
-  changed(): void;
-  send(method: string, path: string, options?: SendOptions): Promise<Reply>;
-  get(path: string, headers?: Readonly<Record<string, string>>): Promise<Reply>;
-  put(path: string, body?: unknown): Promise<Reply>;
+  readonly changed: () => void;
+  readonly send: (method: string, path: string, options?: SendOptions) => Promise<Reply>;
+  readonly get: (path: string, headers?: Readonly<Record<string, string>>) => Promise<Reply>;
+  readonly put: (path: string, body?: unknown) => Promise<Reply>;
 }
 
 export interface SendOptions {
@@ -188,6 +188,21 @@ export function sendBytes(port: number, text: string): Promise<string> {
     let received = '';
     socket.setEncoding('latin1');
     socket.on('data', (chunk: string) => (received += chunk));
+    socket.on('error', reject);
+    socket.on('close', () => resolve(received));
+  });
+}
+
+/** Sends bytes and gives back what came until `part` was in it; then hangs up. */
+export function receiveUntil(port: number, text: string, part: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection(port, '127.0.0.1', () => socket.write(text));
+    let received = '';
+    socket.setEncoding('latin1');
+    socket.on('data', (chunk: string) => {
+      received += chunk;
+      if (received.includes(part)) socket.destroy();
+    });
     socket.on('error', reject);
     socket.on('close', () => resolve(received));
   });
