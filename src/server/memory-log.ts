@@ -8,6 +8,12 @@ import type { CommandLog } from './command-log.ts';
 
 const applyCounter: readonly string[] = ['raft', 'apply'];
 const applySample: readonly string[] = ['raft', 'fsm', 'apply'];
+const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
+  Register: ['fsm', 'register'],
+  Deregister: ['fsm', 'deregister'],
+  KVS: ['fsm', 'kvs'],
+  Tombstone: ['fsm', 'tombstone'],
+};
 
 /**
  * The first command's index. As in a log with consensus, whose first entry is its configuration, no command has 1: that
@@ -51,7 +57,11 @@ export class MemoryLog implements CommandLog {
     try {
       return this.#store.apply(Math.max(firstIndex, this.#store.lastIndex + 1), command);
     } finally {
-      this.#metrics.sample(applySample, this.#clock.monotonicMs() - startMs);
+      const tookMs = this.#clock.monotonicMs() - startMs;
+      this.#metrics.sample(applySample, tookMs);
+      const { request } = command;
+      const labels = 'Op' in request ? [{ name: 'op', value: request.Op }] : [];
+      this.#metrics.sample(commandSamples[command.type], tookMs, labels);
     }
   }
 }

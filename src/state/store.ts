@@ -3,7 +3,8 @@
  * Nothing here waits, and the same commands give the same state everywhere (DESIGN rule 1).
  *
  * Every query takes an optional list to which it adds what its answer depends on; give it to {@link StateStore.watch}
- * to be woken when that changes. Answers and their rows are frozen and the same objects as long as they say the same
+ * to be woken when that changes. Rows are frozen and the same objects as long as they say the same. So are whole
+ * answers, except those put together per request: a KV prefix, one node's dump, services of selected nodes
  * (see catalog.ts, kv-table.ts).
  */
 import { type ByteString, invariant } from '../lib/index.ts';

@@ -37,7 +37,10 @@ const metrics: Metrics = {
     counted.set(key, (counted.get(key) ?? 0) + value);
   },
   gauge() {},
-  sample() {},
+  sample(name, _value, labels = []) {
+    const key = [...name, ...labels.map((label) => label.value)].join('.');
+    counted.set(key, (counted.get(key) ?? 0) + 1);
+  },
 };
 
 const selfId = '01000000-0000-4000-8000-000000000001';
@@ -410,11 +413,16 @@ test('deletions are forgotten a quarter of an hour later', async () => {
   expect(clock.pendingTimers).toBe(0);
 });
 
-test('queries are counted', async () => {
+test('calls and commands are measured', async () => {
+  await put('k', '1');
   await call('Health.ServiceNodes', { ...dc, ServiceName: 'web', TagFilter: true, ServiceTags: ['x'] });
   await call('Catalog.ServiceNodes', { ...dc, ServiceName: 'web' });
   expect(Object.fromEntries(counted)).toMatchObject({
     'rpc.query': 2,
+    'kvs.apply': 1,
+    'raft.apply': 2,
+    'fsm.kvs.set': 1,
+    'fsm.register': 1,
     'health.service.query': 1,
     'health.service.query-tags': 1,
     'catalog.service.query': 1,
