@@ -23,7 +23,8 @@ export function listenTcp(
   dependencies: ListenerDependencies & { readonly clock: Clock },
 ): Promise<Listener> {
   const sockets = new Set<Socket>();
-  const server = createServer({ noDelay: true }, (socket) => {
+  // A client may close its side behind its last query and still wants the answers.
+  const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     // A broken connection also ends the iteration in `serve`.

@@ -87,6 +87,17 @@ describe('a TCP connection', () => {
     expect(messages.map((message) => readMessage(message).id)).toEqual([1, 2, 3]);
   });
 
+  test('that the client has half closed still gets its answers, then ends', async () => {
+    const { port } = await serve();
+    const socket = connect({ port, host, allowHalfOpen: true });
+    closing.push(() => socket.destroy());
+    const messages = collect(socket);
+    const end = once(socket, 'end');
+    socket.end(Buffer.concat([1, 2, 3].map((id) => framed(query('n1.node.consul', id)))));
+    await end;
+    expect(messages).toHaveLength(3);
+  });
+
   test('ends after 128 queries', async () => {
     const { port } = await serve();
     const socket = await open(port);

@@ -3,8 +3,9 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readMessage, receive, recordType, type ResourceRecord } from '../../../src/dns/message.ts';
 import { messageSize, writeMessage } from '../../../src/dns/message-writer.ts';
-import { parseName } from '../../../src/dns/name.ts';
+import { DnsFormatError, parseName } from '../../../src/dns/name.ts';
 import { addressRecord, cnameRecord, metaRecords, ptrRecord, soaRecord, srvRecord } from '../../../src/dns/records.ts';
+import { SeededRandom } from '../../../src/sim/seeded-random.ts';
 
 const header = (flags: number, counts: readonly [number, number, number, number]): Buffer => {
   const bytes = Buffer.alloc(12);
@@ -153,6 +154,22 @@ describe('writing', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  test('reading damaged messages fails in one way only', () => {
+    const message = write(true);
+    const random = new SeededRandom(3);
+    for (let i = 0; i < 20_000; i++) {
+      const damaged = Buffer.from(message.subarray(0, 1 + random.integer(message.length)));
+      for (let changes = random.integer(4); changes > 0; changes--) {
+        damaged[random.integer(damaged.length)] = random.integer(256);
+      }
+      try {
+        readMessage(damaged);
+      } catch (error) {
+        expect(error).toBeInstanceOf(DnsFormatError);
+      }
+    }
   });
 
   test('a message that does not fit 65535 bytes is refused', () => {
