@@ -12,7 +12,7 @@ const depthMax = 200;
 /** Largest count in `{n,m}` (Go's own bound). */
 const repeatMax = 1000;
 /** Most instructions of a compiled pattern; the work a character of text can cause. */
-const programMax = 20_000;
+const programMax = 5_000;
 
 export class GoRegexpError extends Error {
   constructor(reason: string, part: string) {
