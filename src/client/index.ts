@@ -18,3 +18,4 @@ export {
 } from './client-options.ts';
 export { goNetError, hostPort } from './go-net-error.ts';
 export { serviceRegistrationBody } from './service-registration.ts';
+export { createHttpBackend, RegistrationRefusedError } from './registration-backend.ts';

@@ -662,7 +662,9 @@ class Reconciler implements Registrator {
   async #register(record: ContainerRecord, definition: ServiceDefinition & { readonly id: string }): Promise<void> {
     this.#view.touch(definition.id);
     try {
-      await this.#tell('registration', (signal) => this.#parts.backend.register(definition, signal));
+      await this.#tell('registration', (signal) =>
+        this.#parts.backend.register(this.#keepingStatus(definition), signal),
+      );
     } catch (error) {
       if (error instanceof BackendLost) this.#view.unsure(definition);
       throw error;
@@ -679,6 +681,21 @@ class Reconciler implements Registrator {
       port: definition.port,
       container: record.name,
     });
+  }
+
+  /**
+   * A check that exists keeps its status: an initial status sent again would reset it (R35). What we feed carries the
+   * status it should have now.
+   */
+  #keepingStatus(definition: ServiceDefinition & { readonly id: string }): ServiceDefinition {
+    const held = this.#view.get(definition.id)?.checks;
+    if (held === undefined) return definition;
+    const checks = (definition.checks ?? []).map((check) => {
+      if (check.ttlMs === fedTtlMs || check.status === undefined || !held.has(check.id!)) return check;
+      const { status: _, ...rest } = check;
+      return rest;
+    });
+    return { ...definition, checks };
   }
 
   async #deregister(id: string, record?: ContainerRecord): Promise<void> {

@@ -71,7 +71,7 @@ describe('§7 checks', () => {
     ],
     ['the first kind in order wins', ['TCP=1', 'HTTP=/path'], http],
   ];
-  test.each(rows)('%s', (_, env, expected, options) => {
+  test.each(rows.map(([title, ...row]) => [title, row] as const))('%s', (_, [env, expected, options]) => {
     expect(checks(env, options)).toEqual([expected]);
   });
 
