@@ -21,6 +21,8 @@ import { leave } from './commands/leave.ts';
 import { maint } from './commands/maint.ts';
 import { members } from './commands/members.ts';
 import { monitor } from './commands/monitor.ts';
+import { registrator } from './commands/registrator.ts';
+import { registratorExplain } from './commands/registrator-explain.ts';
 import { reload } from './commands/reload.ts';
 import { servicesDeregister } from './commands/services-deregister.ts';
 import { servicesRegister } from './commands/services-register.ts';
@@ -56,6 +58,8 @@ const commands: readonly Command[] = [
   maint,
   members,
   monitor,
+  registrator,
+  registratorExplain,
   reload,
   servicesDeregister,
   servicesRegister,

@@ -1,12 +1,12 @@
 // Base64 as Go decodes it.
-import fc from 'fast-check';
+import { assert, nat, property, uint8Array } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { decodeGoBase64 } from '../../../src/cli/go-base64.ts';
 
 describe('base64', () => {
   test('of any bytes, with line feeds anywhere, gives the bytes back', () => {
-    fc.assert(
-      fc.property(fc.uint8Array(), fc.nat(), (bytes, cut) => {
+    assert(
+      property(uint8Array(), nat(), (bytes, cut) => {
         const text = Buffer.from(bytes).toString('base64');
         const at = cut % (text.length + 1);
         expect([...decodeGoBase64(`${text.slice(0, at)}\r\n${text.slice(at)}\n`)]).toEqual([...bytes]);
