@@ -25,6 +25,8 @@ const markName = 'PORTOLAN_EXEC';
 /** After the kill, how long the engine may take to say that the command is gone, ms; and how often it is asked. */
 const goneWaitMs = 3000;
 const goneAskMs = 50;
+/** A command that is to be ended must have begun; an engine under load takes its time, ms. */
+const beginWaitMs = 10_000;
 /** A killing shell takes this long at most, ms. */
 const killExecTimeoutMs = 5000;
 /** A process may fork while the list of processes is read, so it is read again until nothing is found. */
@@ -144,7 +146,7 @@ export class DockerExec {
     why: 'timeout' | 'abort' | 'broken',
     signal: AbortSignal | undefined,
   ): Promise<ExecResult> {
-    const before = await this.#inspect(started);
+    const before = await this.#begun(started);
     // Taken now: a terminal echoes the keys that end the command.
     const written = outputOf(output, started.terminal !== undefined);
     const ended = await this.#end(started, before);
@@ -158,6 +160,19 @@ export class DockerExec {
       timedOut: !exited,
       ended,
     };
+  }
+
+  /**
+   * How the command is, once it has begun: the engine answers the start before the process exists, and what does not
+   * exist yet cannot be killed and would begin afterwards.
+   */
+  async #begun(started: Started): Promise<ExecInspect> {
+    for (let waitedMs = 0; ; waitedMs += goneAskMs) {
+      const inspected = await this.#inspect(started);
+      const begun = typeof inspected.ExitCode === 'number' || (inspected.Running === true && (inspected.Pid ?? 0) > 0);
+      if (begun || waitedMs >= beginWaitMs) return inspected;
+      await sleep(this.#clock, goneAskMs);
+    }
   }
 
   /** Ends the command and all its children, and sees to it that they are gone. */

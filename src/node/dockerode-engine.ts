@@ -308,7 +308,8 @@ function lowerVersion(a: string, b: string): string {
   return minor(a) < minor(b) ? a : b;
 }
 
-function connectionAdvice(endpoint: EngineEndpoint, code: string | undefined, message: string): string {
+/** What went wrong with the connection, and what to do about it. */
+export function connectionAdvice(endpoint: EngineEndpoint, code: string | undefined, message: string): string {
   const { url } = endpoint;
   if (endpoint.kind === 'unix') {
     if (code === 'ENOENT') {

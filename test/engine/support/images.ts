@@ -51,7 +51,7 @@ const applets = [
   'nohup',
 ];
 
-/** Makes the images that the engine at `host` does not have yet. */
+/** Makes the images that the engine behind `docker` does not have yet. */
 export async function importImages(docker: (...args: string[]) => Promise<string>): Promise<void> {
   const present = new Set((await docker('images', '--format', '{{.Repository}}')).split('\n'));
   const wanted = Object.entries(images).filter(([name]) => !present.has(name));
