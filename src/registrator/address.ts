@@ -27,7 +27,7 @@ export function isUnspecified(address: string): boolean {
 }
 
 export function isLoopback(address: string): boolean {
-  return /^127\./.test(address) || address === '::1' || address === 'localhost';
+  return address.startsWith('127.') || address === '::1' || address === 'localhost';
 }
 
 /** What must never be registered by accident (R15). */
@@ -163,11 +163,7 @@ function onHost(
   if (ip !== '' && !(specific?.[0] && isLoopback(specific[0].address))) return result(ip, '-ip');
   if (specific?.[0]) {
     const both = binding?.ipv4 && binding.ipv6;
-    return result(
-      specific[0].address,
-      'the port is bound to it',
-      both && taggedAddresses(binding.ipv4!, binding.ipv6!),
-    );
+    return result(specific[0].address, 'the port is bound to it', both && taggedAddresses(binding.ipv4, binding.ipv6));
   }
   const because = `advertised address (${advertised.source})`;
   const four = binding === undefined || binding.ipv4 ? usable(advertised.ipv4) : undefined;

@@ -201,7 +201,7 @@ class Reconciler implements Registrator {
     for (const record of this.#records.values()) record.timer?.cancel();
     await this.#following;
     await this.#full;
-    await Promise.all([...this.#records.values()].map((record) => record.working));
+    await Promise.all([...this.#records.values()].map(async (record) => record.working));
     if (mode === 'deregister-all') await this.#deregisterAll();
   }
 
@@ -434,9 +434,9 @@ class Reconciler implements Registrator {
       .filter((id) => deregister.kind !== 'never' || this.#records.has(id));
     const ids = new Set([...running, ...owners, ...this.#records.keys(), ...this.#pending]);
     this.#pending.clear();
-    const work = [...ids].map((id) => {
+    const work = [...ids].map(async (id) => {
       this.#poke(id, false);
-      return this.#records.get(id)?.working;
+      await this.#records.get(id)?.working;
     });
     await Promise.all(work);
     if (this.#options.importLeftovers && this.#backendLink.state === 'up') await this.#removeLeftovers();

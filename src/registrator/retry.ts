@@ -63,7 +63,7 @@ export function withDeadline<T>(
       },
       (error: unknown) => {
         settle();
-        reject(error as Error);
+        reject(error);
       },
     );
   });

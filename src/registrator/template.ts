@@ -38,13 +38,13 @@ type Node =
   | {
       readonly kind: 'if';
       readonly test: Expression;
-      readonly then: readonly Node[];
+      readonly body: readonly Node[];
       readonly otherwise: readonly Node[];
     }
   | {
       readonly kind: 'with';
       readonly test: Expression;
-      readonly then: readonly Node[];
+      readonly body: readonly Node[];
       readonly otherwise: readonly Node[];
     }
   | {
@@ -247,49 +247,49 @@ class Parser {
     const value = this.#pipeline();
     this.#finish();
     this.#variables.push(...names);
-    const body = this.#block();
-    const then = body.nodes;
+    const block = this.#block();
+    const body = block.nodes;
     let otherwise: Node[] = [];
-    if (body.ended === 'else') {
+    if (block.ended === 'else') {
       const next = this.#peek();
       if (next?.kind === 'word' && (next.text === 'if' || next.text === 'with')) {
         this.#word++;
         otherwise = [this.#control(next.text)];
         this.#variables.length = scope;
         this.#depth--;
-        return this.#controlNode(kind, value, names, then, otherwise);
+        return this.#controlNode(kind, value, names, body, otherwise);
       }
       this.#finish();
       const rest = this.#block();
       if (rest.ended !== 'end') throw this.#error(`{{${kind}}} has no {{end}}`);
       otherwise = rest.nodes;
-    } else if (body.ended !== 'end') {
+    } else if (block.ended !== 'end') {
       throw this.#error(`{{${kind}}} has no {{end}}`);
     }
     this.#finish();
     this.#variables.length = scope;
     this.#depth--;
-    return this.#controlNode(kind, value, names, then, otherwise);
+    return this.#controlNode(kind, value, names, body, otherwise);
   }
 
   #controlNode(
     kind: 'if' | 'with' | 'range',
     value: Expression,
     names: string[],
-    then: Node[],
+    body: Node[],
     otherwise: Node[],
   ): Node {
-    if (kind === 'range') return { kind, over: value, names, body: then, otherwise };
-    if (names.length === 0) return { kind, test: value, then, otherwise };
+    if (kind === 'range') return { kind, over: value, names, body, otherwise };
+    if (names.length === 0) return { kind, test: value, body, otherwise };
     // `{{with $x := pipeline}}`: the variable is set first and then tested.
     const name = names[0]!;
     const test: Expression = { kind: 'variable', name };
     return {
       kind: 'if',
       test: { kind: 'literal', value: true },
-      then: [
+      body: [
         { kind: 'assign', name, declare: true, value },
-        { kind, test, then, otherwise },
+        { kind, test, body, otherwise },
       ],
       otherwise: [],
     };
@@ -422,7 +422,7 @@ function checkFields(nodes: readonly Node[], root: TemplateValue): void {
       if (node.kind === 'print' || node.kind === 'assign') expression(node.value, dotIsRoot);
       if (node.kind === 'if' || node.kind === 'with') {
         expression(node.test, dotIsRoot);
-        walk(node.then, dotIsRoot && node.kind === 'if');
+        walk(node.body, dotIsRoot && node.kind === 'if');
         walk(node.otherwise, dotIsRoot);
       }
       if (node.kind === 'range') {
@@ -461,11 +461,11 @@ function run(nodes: readonly Node[], outer: Scope, write: (text: string) => void
         break;
       }
       case 'if':
-        run(truth(evaluate(node.test, scope)) ? node.then : node.otherwise, scope, write);
+        run(truth(evaluate(node.test, scope)) ? node.body : node.otherwise, scope, write);
         break;
       case 'with': {
         const value = evaluate(node.test, scope);
-        if (truth(value)) run(node.then, { ...scope, dot: value }, write);
+        if (truth(value)) run(node.body, { ...scope, dot: value }, write);
         else run(node.otherwise, scope, write);
         break;
       }
