@@ -2,6 +2,17 @@
 import { compatibleVersion, portolanRevision, portolanVersion, runAgent } from './agent/index.ts';
 import { runCli } from './cli/index.ts';
 
+/** 128 + SIGPIPE, what a shell shows for programs that let the signal end them. */
+const sigpipeExitCode = 141;
+
+// A reader that has seen enough (`portolan members | head -1`) closes the pipe: that ends us, quietly, as it does others.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(sigpipeExitCode);
+    throw error;
+  });
+}
+
 const code = await runCli(
   process.argv.slice(2),
   {

@@ -153,20 +153,21 @@ export class LocalState {
 
   /**
    * Records a check's result. A new status goes to the servers at once; a new output alone is stored here and goes
-   * later, because outputs change at every run and would keep every watcher awake (reference/agent.md §4.8).
+   * later, because outputs change at every run and would keep every watcher awake (reference/agent.md §4.8). The first
+   * output of all goes at once, too: a check that begins critical would else hide for minutes why it is.
    */
   updateCheck(id: string, status: string, output: string): void {
     const entry = this.#checks.get(id);
     if (!entry) return;
     const Output = this.#options.discardCheckOutput ? '' : output;
     if (entry.check.Status === status && entry.check.Output === Output) return;
-    const statusChanged = entry.check.Status !== status;
+    const news = entry.check.Status !== status || entry.check.Output === '';
     if (status !== 'critical') entry.criticalSinceMs = undefined;
     else entry.criticalSinceMs ??= this.#clock.monotonicMs();
     entry.check = { ...entry.check, Status: status, Output };
     this.#checkRecords.set(id, entry.check);
     const interval = this.#options.checkUpdateIntervalMs;
-    if (!statusChanged && entry.inSync && interval > 0) {
+    if (!news && entry.inSync && interval > 0) {
       entry.deferred ??= this.#clock.after(interval / 2 + this.#random.next() * interval, () => {
         entry.deferred = undefined;
         if (this.#checks.get(id) !== entry) return;

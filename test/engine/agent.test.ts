@@ -129,8 +129,13 @@ describe.skipIf(skip)('an agent beside an engine', () => {
       ...['-l', 'SERVICE_CHECK_HTTP=/', '-l', 'SERVICE_CHECK_INTERVAL=bogus', '-l', 'SERVICE_A.B=1'],
       'acme/one',
     );
-    const [entry] = await instances('clumsy', 1);
-    expect(JSON.stringify(entry!.Checks) + agent.log).toContain('bogus');
+    await instances('clumsy', 1);
+    const note = await waitUntil('the reason in a check of the service', async () => {
+      const [entry] = await health('clumsy');
+      return entry?.Checks.find(({ Output }) => Output.includes('bogus'));
+    });
+    expect(note.Output).toContain('SERVICE_CHECK_INTERVAL');
+    expect(agent.log).toMatch(/\[WARN\].*SERVICE_CHECK_INTERVAL.*bogus/);
     await engine.docker('rm', '-f', id);
     await instances('clumsy', 0);
   });
