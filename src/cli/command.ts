@@ -135,7 +135,7 @@ export function command<const S extends FlagSpecs>(definition: CommandDefinition
         });
       } catch (error) {
         if (error instanceof FlagError) {
-          io.stderr.write(`${error.message}\nUsage:\n${help.replace('Usage:', ' ')}\n`);
+          io.stderr.write(wrongFlagText(error, help));
           return usageExitCode;
         }
         if (!(error instanceof CliError)) throw error;
@@ -198,7 +198,13 @@ export function expectNoArgs(args: readonly string[]): void {
   if (args.length > 0) throw new CliError(`Too many arguments (expected 0, got ${args.length})`);
 }
 
-function helpOf({ name, operands, description, flags }: CommandDefinition<FlagSpecs>): string {
+/** What is printed for flags that do not parse: Go's text, then the usage. */
+export function wrongFlagText(error: FlagError, help: string): string {
+  return `${error.message}\nUsage:\n${help.replace('Usage:', ' ')}\n`;
+}
+
+/** The help of a command, made from its definition. */
+export function helpOf({ name, operands, description, flags }: Omit<CommandDefinition<FlagSpecs>, 'run'>): string {
   const lines = [
     `Usage: portolan ${name}${Object.keys(flags).length > 0 ? ' [options]' : ''}${operands ? ` ${operands}` : ''}`,
   ];

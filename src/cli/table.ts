@@ -3,6 +3,7 @@
  * `registrator explain` live side by side.
  */
 import type { Command } from './command.ts';
+import { agent } from './commands/agent.ts';
 import { catalogDatacenters } from './commands/catalog-datacenters.ts';
 import { catalogNodes } from './commands/catalog-nodes.ts';
 import { catalogServices } from './commands/catalog-services.ts';
@@ -29,14 +30,6 @@ import { servicesRegister } from './commands/services-register.ts';
 import { validate } from './commands/validate.ts';
 import { version } from './commands/version.ts';
 import { wrap } from './text.ts';
-
-/** Runs the agent itself; its flags are those of the configuration and have their own help. */
-const agent: Command = {
-  name: 'agent',
-  summary: 'Run an agent',
-  help: '',
-  execute: (argv, io, { runAgent }) => runAgent(argv, io),
-};
 
 const commands: readonly Command[] = [
   agent,

@@ -15,6 +15,8 @@ export const withoutAgent: readonly string[] = `
   join-none force-leave-none members-status-bad-regex members-token-both members-unix-missing
   version-bad-format services-register-none services-register-both services-register-missing services-deregister-none
   validate-none validate-missing validate-bad validate-ok validate-quiet
+  agent-bad-flag agent-bad-bool agent-bad-duration-flag agent-extra-args agent-bool-space
+  agent-config-missing agent-no-data-dir agent-unknown-key agent-bad-log-level
 `
   .trim()
   .split(/\s+/);

@@ -5,7 +5,8 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { run } from '../unit/cli/in-process.ts';
+import { runAgent } from '../../src/agent/index.ts';
+import { run, testDependencies } from '../unit/cli/in-process.ts';
 import { type Capture, readCapture, type Recorded, withoutAgent } from './cli-capture.ts';
 
 let dir: string;
@@ -17,6 +18,7 @@ beforeAll(async () => {
   writeFileSync(join(dir, 'dir/a.json'), '{"log_level": "info"}');
   writeFileSync(join(dir, 'dir/b.hcl'), 'server = false\ndata_dir = "/tmp/x"\n');
   writeFileSync(join(dir, 'dir/c.txt'), 'not read');
+  writeFileSync(join(dir, 'c.json'), '{"frob": 1}');
   writeFileSync(join(dir, 'bad.json'), '{"data_dir": "/tmp/x", "frob": 1}');
   const server = createServer();
   await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
@@ -29,8 +31,14 @@ afterAll(() => rmSync(dir, { recursive: true }));
 const files = new Set(['dir', 'bad.json', 'nope', 'nope.json', 'web.json']);
 
 async function replay(capture: Capture): Promise<void> {
-  const argv = capture.argv.map((word) => (files.has(word) && capture.argv[0] !== 'kv' ? join(dir, word) : word));
-  const outcome = await run(argv, { stdin: capture.stdin, env: { CONSUL_HTTP_ADDR: nobody, ...capture.env } });
+  const inDir = (word: string): string =>
+    files.has(word) && capture.argv[0] !== 'kv' ? join(dir, word) : word.replace('-config-file=', `$&${dir}/`);
+  const argv = capture.argv.map(inDir);
+  const outcome = await run(argv, {
+    stdin: capture.stdin,
+    env: { CONSUL_HTTP_ADDR: nobody, ...capture.env },
+    dependencies: { ...testDependencies, runAgent },
+  });
   const seen = (text: string): string => text.replaceAll(`${dir}/`, '').replaceAll(nobody, '127.0.0.1:8500');
   expectStream(seen(outcome.stdout), capture.stdout);
   expectStream(seen(outcome.stderr), capture.stderr);

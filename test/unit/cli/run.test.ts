@@ -1,5 +1,6 @@
 // The front of the program: commands, help, wrong flags, exit codes.
 import { describe, expect, test } from 'vitest';
+import { agentFlags, FlagError } from '../../../src/config/index.ts';
 import { run, testDependencies } from './in-process.ts';
 
 describe('help', () => {
@@ -61,14 +62,31 @@ describe('a wrong command line', () => {
   });
 });
 
-test('agent gets its words untouched and decides the exit code', async () => {
-  const seen: (readonly string[])[] = [];
-  const runAgent = async (argv: readonly string[]): Promise<number> => {
-    seen.push(argv);
-    return 3;
-  };
-  const { exit } = await run(['agent', '-dev', '-h'], { dependencies: { ...testDependencies, runAgent } });
-  expect({ exit, seen }).toEqual({ exit: 3, seen: [['-dev', '-h']] });
+describe('agent', () => {
+  test('gets its words untouched and decides the exit code', async () => {
+    const seen: (readonly string[])[] = [];
+    const runAgent = async (argv: readonly string[]): Promise<number> => {
+      seen.push(argv);
+      return 3;
+    };
+    const { exit } = await run(['agent', '-dev', '-node', 'n'], { dependencies: { ...testDependencies, runAgent } });
+    expect({ exit, seen }).toEqual({ exit: 3, seen: [['-dev', '-node', 'n']] });
+  });
+
+  test('has help that names every flag', async () => {
+    const { exit, stdout } = await run(['agent', '-dev', '-h']);
+    expect(exit).toBe(0);
+    expect([...stdout.matchAll(/^ {2}-([\w-]+)/gm)].map(([, name]) => name)).toEqual(Object.keys(agentFlags).sort());
+  });
+
+  test('that cannot read its flags prints the usage', async () => {
+    const runAgent = async (): Promise<number> => {
+      throw new FlagError('flag provided but not defined: -frob');
+    };
+    const { exit, stderr } = await run(['agent', '-frob'], { dependencies: { ...testDependencies, runAgent } });
+    expect(exit).toBe(1);
+    expect(stderr).toMatch(/^flag provided but not defined: -frob\nUsage:\n {2}portolan agent \[options\]\n/);
+  });
 });
 
 test('version names the build when it is known', async () => {
