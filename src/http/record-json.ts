@@ -23,7 +23,7 @@ import type {
 import { Body } from './answer.ts';
 
 /** Turns a record into the object whose fields are written, in order; undefined fields are left out. */
-type View<T> = (record: T) => unknown;
+type View<T> = (record: T) => Readonly<Record<string, unknown>>;
 
 const weightsDefault: Weights = { Passing: 1, Warning: 1 };
 
@@ -239,8 +239,9 @@ export const nodeInfoView: View<NodeInfo> = (node) => ({
   Address: node.Address,
   TaggedAddresses: sorted(node.TaggedAddresses),
   Meta: sorted(node.Meta),
-  Services: node.Services.map(serviceView),
-  Checks: node.Checks.map(checkView),
+  // Here null and [] stay what they are, as nowhere else.
+  Services: node.Services.map((service) => ({ ...serviceView(service), Tags: service.Tags })),
+  Checks: node.Checks.map((check) => ({ ...checkView(check), ServiceTags: check.ServiceTags })),
 });
 
 export const kvView: View<DirEntry> = (entry) => ({

@@ -91,7 +91,21 @@ export const outOfScope: Readonly<Record<string, string>> = {
     'txn-read-only',
   ]),
   ...names('agent cache', ['cached-queries']),
-  ...names('several agents: gossip and server RPC', ['client-agent', 'join-and-leave', 'two-datacenters', 'no-leader']),
+  ...names('servers with a data directory', [
+    'discovery-max-stale',
+    'layout-compact',
+    'leaving-agent',
+    'no-agent-cache',
+    'response-headers',
+    'server-catalog-self',
+  ]),
+  ...names('client agents and clusters', [
+    'no-servers',
+    'client-agent',
+    'join-and-leave',
+    'two-datacenters',
+    'no-leader',
+  ]),
 };
 
 /**
@@ -99,8 +113,14 @@ export const outOfScope: Readonly<Record<string, string>> = {
  * from 0. Steps that ask for a missing endpoint are left out of every scenario.
  */
 export const stepsOutOfScope: Readonly<Record<string, readonly number[]>> = {
+  // The list of proxies that xDS serves (Connect).
+  'agent-self-and-members': [0],
+  // A second cached read (agent cache).
+  'catalog-services-list': [13],
   // The redirect to the UI.
   'http-basics': [0],
+  // The key written by a transaction.
+  'size-limits': [7],
 };
 
 function names(reason: string, scenarios: readonly string[]): Record<string, string> {

@@ -35,8 +35,9 @@ beforeAll(async () => {
   mkdirSync(join(directory, 'http'));
   for (const name of scenarios) writeFileSync(join(directory, 'http', `${name}.json`), JSON.stringify(trimmed(name)));
   const output = await replay();
-  for (const block of output.split(/^(?=FAIL )/m).slice(1)) {
-    failures.set(/^FAIL (\S+)/.exec(block)![1]!, block);
+  for (const block of output.split(/^(?=FAIL )/m)) {
+    const name = /^FAIL (\S+)/.exec(block)?.[1];
+    if (name !== undefined) failures.set(name, block);
   }
   summary = output.trim().split('\n').at(-1) ?? '';
 }, replayTimeoutMs);
