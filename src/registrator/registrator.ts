@@ -533,10 +533,8 @@ class Reconciler implements Registrator {
 
   #failed(record: ContainerRecord, error: Error): void {
     if (this.#stopping.signal.aborted) return;
-    if (error instanceof BackendLost || this.#engineLink.state !== 'up') {
-      this.#pending.add(record.id);
-      return;
-    }
+    // The next full reconciliation, when the link is back, looks at every container that is known.
+    if (error instanceof BackendLost || this.#engineLink.state !== 'up') return;
     const delayMs = record.backoff.next();
     this.#parts.metrics.count(['registrator', 'error']);
     this.#logger.warn('could not bring a container up to date; trying again', {
