@@ -644,25 +644,24 @@ class Reconciler implements Registrator {
     let { fed } = service;
     if (!this.#view.holds(service)) {
       try {
-        await this.#register(record, service.definition);
+        await this.#register(record, service);
       } catch (error) {
         const degraded = error instanceof BackendLost ? undefined : withoutChecks(service, (error as Error).message);
         if (degraded === undefined) throw error;
         // One refused check must not lose the service (R13).
         problems.push(`${service.id}: the agent refuses its checks, registered without: ${(error as Error).message}`);
-        if (!this.#view.holds(degraded)) await this.#register(record, degraded.definition);
+        if (!this.#view.holds(degraded)) await this.#register(record, degraded);
         ({ fed } = degraded);
       }
     }
     for (const check of fed) await this.#feedCheck(record, service.id, check);
   }
 
-  async #register(record: ContainerRecord, definition: ServiceDefinition & { readonly id: string }): Promise<void> {
+  async #register(record: ContainerRecord, service: DesiredService): Promise<void> {
+    const { definition } = service;
     this.#view.touch(definition.id);
     try {
-      await this.#tell('registration', (signal) =>
-        this.#parts.backend.register(this.#keepingStatus(definition), signal),
-      );
+      await this.#tell('registration', (signal) => this.#parts.backend.register(this.#keepingStatus(service), signal));
     } catch (error) {
       if (error instanceof BackendLost) this.#view.unsure(definition);
       throw error;
@@ -685,11 +684,12 @@ class Reconciler implements Registrator {
    * A check that exists keeps its status: an initial status sent again would reset it (R35). What we feed carries the
    * status it should have now.
    */
-  #keepingStatus(definition: ServiceDefinition & { readonly id: string }): ServiceDefinition {
+  #keepingStatus({ definition, fed }: DesiredService): ServiceDefinition {
     const held = this.#view.get(definition.id)?.checks;
     if (held === undefined) return definition;
     const checks = (definition.checks ?? []).map((check) => {
-      if (check.ttlMs === fedTtlMs || check.status === undefined || !held.has(check.id!)) return check;
+      const isFed = fed.some((each) => each.checkId === check.id);
+      if (isFed || check.status === undefined || !held.has(check.id!)) return check;
       const { status: _, ...rest } = check;
       return rest;
     });

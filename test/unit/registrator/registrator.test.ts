@@ -478,12 +478,12 @@ describe('R30 the HEALTHCHECK mirror is fed', () => {
 describe('R35', () => {
   test('a TTL check keeps its timer through reconciliation, and its status through a real change', async () => {
     const h = await host();
-    const id = h.run('web', { labels: { SERVICE_CHECK_TTL: '10m', SERVICE_CHECK_INITIAL_STATUS: 'passing' } });
+    const id = h.run('web', { labels: { SERVICE_CHECK_TTL: '1h', SERVICE_CHECK_INITIAL_STATUS: 'passing' } });
     await h.settle(300_000);
     expect(h.backend.writes).toEqual([`register ${web}`]);
     h.engine.pause(id);
     await h.settle();
-    const check = h.backend.definitions.get(web)?.checks?.find((each) => each.ttlMs === 600_000);
+    const check = h.backend.definitions.get(web)?.checks?.find((each) => each.id === `service:${web}`);
     expect(check).toBeDefined();
     expect(check?.status).toBeUndefined();
   });
