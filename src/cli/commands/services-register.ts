@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { serviceRegistrationBody } from '../../client/index.ts';
 import type { ServiceAddress, ServiceDefinition } from '../../model/index.ts';
 import { attempt, CliError, command } from '../command.ts';
@@ -59,10 +60,10 @@ export const servicesRegister = command({
 
 /** `host`, `host:port`, `[v6]` or `[v6]:port`. */
 function parseServiceAddress(key: string, text: string): ServiceAddress {
+  // Without brackets the last group could be taken for a port.
+  if (isIPv6(text)) return { Address: text, Port: 0 };
   const found = /^(?:\[([^\]]+)\]|([^:[\]]+))(?::(\d+))?$/.exec(text);
   const port = Number(found?.[3] ?? 0);
-  // An IPv6 address without brackets can only be meant without a port.
-  if (found === null && /^[\da-f:.]+$/i.test(text)) return { Address: text, Port: 0 };
   if (found === null || port > 65_535) {
     throw new CliError(`Tagged address "${key}": "${text}" must be ADDR, ADDR:PORT or [IPV6]:PORT`);
   }

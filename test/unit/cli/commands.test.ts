@@ -559,3 +559,52 @@ describe('health', () => {
     expect(await agent.run(['health'])).toEqual({ exit, stdout, stderr });
   });
 });
+
+describe('services', () => {
+  const ok = { 'PUT /v1/agent/service/register': { status: 200, text: '' } };
+
+  test('register sends what the flags say', async () => {
+    const agent = await expectAsRecorded('services-register-flags', ok);
+    expect(JSON.parse(agent.asked[0]!.body)).toEqual({
+      Name: 'cache',
+      Port: 6379,
+      Tags: ['a', 'b'],
+      Meta: { k: 'v' },
+      TaggedAddresses: { lan: { Address: '10.0.0.1', Port: 80 } },
+    });
+  });
+
+  test.each([
+    ['10.0.0.1', { Address: '10.0.0.1', Port: 0 }],
+    ['host:80', { Address: 'host', Port: 80 }],
+    ['fd00::1', { Address: 'fd00::1', Port: 0 }],
+    ['[fd00::1]:80', { Address: 'fd00::1', Port: 80 }],
+  ])('a tagged address may be %s', async (text, expected) => {
+    const agent = await agentWith(ok);
+    await agent.run(['services', 'register', '-name=x', `-tagged-address=wan=${text}`]);
+    expect(JSON.parse(agent.asked[0]!.body)).toMatchObject({ TaggedAddresses: { wan: expected } });
+  });
+
+  test('a tagged address that is none is refused', async () => {
+    const { exit, stderr } = await run(['services', 'register', '-name=x', '-tagged-address=wan=a:b:c']);
+    expect({ exit, stderr }).toEqual({
+      exit: 1,
+      stderr: 'Tagged address "wan": "a:b:c" must be ADDR, ADDR:PORT or [IPV6]:PORT\n',
+    });
+  });
+
+  test('a definition with checks arrives whole, and is removed by its ID', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'portolan-services-'));
+    const file = join(dir, 'web.hcl');
+    writeFileSync(file, 'service { id = "web-1" name = "web" check { http = "http://x/" interval = "10s" } }');
+    const agent = await agentWith({ ...ok, 'PUT /v1/agent/service/deregister/web-1': { status: 200, text: '' } });
+    expect((await agent.run(['services', 'register', file])).stdout).toBe('Registered service: web\n');
+    expect((await agent.run(['services', 'deregister', file])).stdout).toBe('Deregistered service: web-1\n');
+    rmSync(dir, { recursive: true });
+    expect(JSON.parse(agent.asked[0]!.body)).toEqual({
+      ID: 'web-1',
+      Name: 'web',
+      Checks: [{ HTTP: 'http://x/', Interval: '10s' }],
+    });
+  });
+});
