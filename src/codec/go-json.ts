@@ -348,18 +348,3 @@ function write(value: unknown, depth: number, pretty: boolean): string {
 function byKey([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
   return a < b ? -1 : Number(a > b);
 }
-
-const encodedRecords = new WeakMap<object, string>();
-
-/**
- * Compact {@link encodeGoJson} of a stored record, kept beside it for as long as it lives. Only for records that are
- * immutable (DESIGN rule 4).
- */
-export function encodeRecord(record: object): string {
-  let encoded = encodedRecords.get(record);
-  if (encoded === undefined) {
-    encoded = write(record, 0, false);
-    encodedRecords.set(record, encoded);
-  }
-  return encoded;
-}

@@ -6,13 +6,6 @@ export {
   parseGoDuration,
   parseGoDurationMs,
 } from './go-duration.ts';
-export {
-  encodeGoJson,
-  encodeGoJsonString,
-  encodeRecord,
-  GoJsonError,
-  type GoJsonLayout,
-  parseGoJson,
-} from './go-json.ts';
+export { encodeGoJson, encodeGoJsonString, GoJsonError, type GoJsonLayout, parseGoJson } from './go-json.ts';
 export { compileGoRegexp, GoRegexpError } from './go-regexp.ts';
 export { HclError, type HclObject, type HclValue, parseHcl } from './hcl.ts';
