@@ -2,11 +2,11 @@
  * Everything is put together here, and only here: this file knows the real ports, which part holds which, and the
  * order in which they start and stop. It decides nothing else.
  */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
-import { createChecks } from '../checks/index.ts';
+import { type CheckTls, createChecks } from '../checks/index.ts';
 import {
   type AgentFlags,
   agentFlags,
@@ -43,7 +43,12 @@ import { SystemProcessRunner } from '../node/process-runner.ts';
 import { SystemClock } from '../node/system-clock.ts';
 import { SystemRandom } from '../node/system-random.ts';
 import type { DockerEngine, Logger, Metrics } from '../ports/index.ts';
-import { createRegistrator, type RegistrationBackend, type Registrator } from '../registrator/index.ts';
+import {
+  createRegistrator,
+  type RegistrationBackend,
+  type Registrator,
+  validateRegistratorOptions,
+} from '../registrator/index.ts';
 import { createServer, MemoryLog } from '../server/index.ts';
 import { StateStore } from '../state/index.ts';
 import { Agent, compatibleVersion } from './agent.ts';
@@ -183,7 +188,8 @@ class RunningAgent {
     const metricsSystem = createMetrics({
       clock,
       prefix: metricsPrefix,
-      hostName: disableHostname ? null : hostname(),
+      // As the peer: host names only where metrics of several hosts come together.
+      hostName: disableHostname || (statsd.length === 0 && prometheusRetentionMs <= 0) ? null : hostname(),
       prefixFilter: [...allowedPrefixes.map((name) => `+${name}`), ...blockedPrefixes.map((name) => `-${name}`)],
       filterDefault,
       prometheusRetentionMs,
@@ -250,7 +256,11 @@ class RunningAgent {
       processRunner: new SystemProcessRunner({ clock }),
       docker: () => engines[0],
       aliasSource: createAliasSource({ state, caller: server.caller, datacenter: config.datacenter, clock }),
-      options: { outputMaxSize: config.checkOutputMaxSize, discardOutput: config.discardCheckOutput },
+      options: {
+        outputMaxSize: config.checkOutputMaxSize,
+        discardOutput: config.discardCheckOutput,
+        ...(config.tls.forChecks ? { tls: readCheckTls(config) } : {}),
+      },
       onStatus: (id, status, output) => state.updateCheck(id, status, output),
     });
     antiEntropy = new AntiEntropy({
@@ -460,6 +470,8 @@ class RunningAgent {
       advertise: () => ({ source, ...(address === null ? {} : { [family]: address }) }),
       ownContainerIds: facts.container.inContainer ? facts.container.candidates.map(({ id }) => id) : [],
     });
+    const problems = validateRegistratorOptions(options);
+    if (problems.length > 0) throw new Error(`registrator: ${problems.join(' ')}`);
     return engines.map((engine) =>
       createRegistrator({
         engine,
@@ -514,6 +526,15 @@ const leaveAnswerMs = 50;
 
 function localStateOptions(config: Config): LocalStateOptions {
   return { checkUpdateIntervalMs: config.checkUpdateIntervalMs, discardCheckOutput: config.discardCheckOutput };
+}
+
+/** The agent's own CA and certificate, for checks of services that ask for one. */
+function readCheckTls({ tls }: Config): CheckTls {
+  return {
+    ...(tls.caFile === '' ? {} : { ca: readFileSync(tls.caFile) }),
+    ...(tls.certFile === '' ? {} : { cert: readFileSync(tls.certFile) }),
+    ...(tls.keyFile === '' ? {} : { key: readFileSync(tls.keyFile) }),
+  };
 }
 
 /** `lan` and `wan` with their families, over what the configuration names. */

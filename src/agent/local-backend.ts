@@ -24,7 +24,6 @@ export function createLocalBackend(state: LocalState, registry: Registry): Regis
       tags: service.Tags ?? [],
       meta: service.Meta ?? {},
       checks,
-      maintenance: state.checks.has(serviceMaintenanceCheckPrefix + id),
     };
   };
   return {
@@ -44,9 +43,6 @@ export function createLocalBackend(state: LocalState, registry: Registry): Regis
     },
     async setCheckStatus(checkId: string, status: CheckStatus, output: string) {
       await registry.updateTtlCheck(checkId, status, output);
-    },
-    async setMaintenance(serviceId: string, enable: boolean, reason: string) {
-      await registry.setServiceMaintenance(serviceId, enable, reason, '');
     },
   };
 }

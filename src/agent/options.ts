@@ -85,6 +85,7 @@ export function registratorOptionsOf(
     ownContainerIds: host.ownContainerIds,
     ip: registrator.ip,
     internal: registrator.internal,
+    importLeftovers: registrator.cleanup,
     explicit: registrator.explicit,
     useIpFromLabel: registrator.useIpFromLabel,
     tags: registrator.tags,

@@ -77,10 +77,6 @@ export function createHttpBackend(client: AgentClient): RegistrationBackend {
         body: encodeGoJson({ Status: status, Output: output }),
       });
     },
-
-    async setMaintenance(serviceId, enable, reason, signal) {
-      await put(`/v1/agent/service/maintenance/${serviceId}`, signal, { query: { enable: String(enable), reason } });
-    },
   };
 }
 
@@ -111,7 +107,6 @@ function heldServices(
           .filter((check) => !isMaintenance(check))
           .map((check) => [check.CheckID, { status: check.Status, output: check.Output, type: check.Type ?? '' }]),
       ),
-      maintenance: own.some(isMaintenance),
     });
   }
   return held;

@@ -35,7 +35,7 @@ export interface RegistratorConfig {
   /** How long an ended container's services stay, critical, before they are removed; 0 = not at all. */
   readonly keepCriticalMs: number;
   readonly resyncMs: number;
-  /** Removes services that earlier runs left behind. */
+  /** Also removes what gliderlabs/registrator left behind: services of its ID form with this host's name. */
   readonly cleanup: boolean;
   /** Networks in order of preference for container addresses. */
   readonly networks: readonly string[];
@@ -84,7 +84,7 @@ export function registratorConfig(
     deregister: oneOf('deregister', raw.deregister, deregisterModes, 'always'),
     keepCriticalMs: durationMs('registrator.keep_critical', raw.keep_critical ?? '0s'),
     resyncMs: durationMs('registrator.resync', raw.resync ?? resyncDefault),
-    cleanup: raw.cleanup ?? true,
+    cleanup: raw.cleanup ?? false,
     networks: raw.networks ?? [],
     naming: oneOf('naming', raw.naming, namings, 'compatible'),
     nameFrom: oneOf('name_from', raw.name_from, nameSources, 'image'),

@@ -14,8 +14,6 @@ export interface HeldService {
   readonly meta: Readonly<Record<string, string>>;
   /** Checks of the service that exist in the backend: id → current status and output. */
   readonly checks: ReadonlyMap<string, { readonly status: string; readonly output: string; readonly type: string }>;
-  /** Whether service maintenance mode is on. */
-  readonly maintenance: boolean;
 }
 
 /**
@@ -32,5 +30,4 @@ export interface RegistrationBackend {
   deregister(serviceId: string, signal?: AbortSignal): Promise<void>;
   /** Sets the status of a check we feed (TTL-type: HEALTHCHECK mirror, exit notes). */
   setCheckStatus(checkId: string, status: CheckStatus, output: string, signal?: AbortSignal): Promise<void>;
-  setMaintenance(serviceId: string, enable: boolean, reason: string, signal?: AbortSignal): Promise<void>;
 }

@@ -130,7 +130,6 @@ export class HeldView {
           known?.held.checks.get(check.id!) ?? { status: check.status ?? 'critical', output: '', type: '' },
         ]),
       ),
-      maintenance: known?.held.maintenance ?? false,
     };
     this.#put(definition.id, { held, owner: ownershipOf(held), uncertain });
     this.touch(definition.id);

@@ -45,6 +45,10 @@ export interface TestEngine {
   readonly own: boolean;
   /** Where published ports are reached from the tests. */
   readonly hostAddress: string;
+  /** The same over IPv6, from the documentation's range; "" when the engine is not ours. */
+  readonly hostAddressV6: string;
+  /** The interface in the namespace that has both; "" when the engine is not ours. */
+  readonly hostInterface: string;
   /** The network namespace's file for `nsenter --net=`, "" when it is the machine's. */
   readonly netns: string;
   /** Pid of the daemon; 0 when it is not ours or down. */
@@ -107,6 +111,14 @@ class GivenEngine implements TestEngine {
 
   get hostAddress(): string {
     return '127.0.0.1';
+  }
+
+  get hostAddressV6(): string {
+    return '';
+  }
+
+  get hostInterface(): string {
+    return '';
   }
 
   get netns(): string {
@@ -192,6 +204,14 @@ class OwnEngine extends GivenEngine {
 
   override get hostAddress(): string {
     return `10.213.${this.#slot}.2`;
+  }
+
+  override get hostAddressV6(): string {
+    return `${prefixV6(this.#slot)}::2`;
+  }
+
+  override get hostInterface(): string {
+    return `ptl${this.#slot}b`;
   }
 
   override get netns(): string {
@@ -304,6 +324,11 @@ function namespaceOf(slot: number): string {
   return `portolan-${slot}`;
 }
 
+/** First 64 bits of the slot's addresses: the documentation's prefix, so that they lead nowhere else. */
+function prefixV6(slot: number): string {
+  return `2001:db8:213:${slot.toString(16)}`;
+}
+
 /** Makes a network namespace with a veth pair; the namespace's name is the lock of the slot. */
 async function takeSlot(): Promise<number> {
   for (let slot = 1; slot < slotsMax; slot++) {
@@ -315,12 +340,18 @@ async function takeSlot(): Promise<number> {
     if (taken) continue;
     const [outside, inside] = [`ptl${slot}a`, `ptl${slot}b`];
     const inner = (...args: string[]): Promise<unknown> => run('ip', ['-n', name, ...args]);
+    // A namespace that was deleted a moment ago lives, with its pair, until its last process is gone.
+    await run('ip', ['link', 'delete', outside]).catch(() => undefined);
     await run('ip', ['link', 'add', outside, 'type', 'veth', 'peer', 'name', inside, 'netns', name]);
     await run('ip', ['address', 'add', `10.213.${slot}.1/24`, 'dev', outside]);
     await run('ip', ['link', 'set', outside, 'up']);
     await inner('link', 'set', 'lo', 'up');
     await inner('address', 'add', `10.213.${slot}.2/24`, 'dev', inside);
     await inner('link', 'set', inside, 'up');
+    // A kernel without IPv6 fails only the tests that need it.
+    const v6 = `${prefixV6(slot)}::`;
+    await run('ip', ['address', 'add', `${v6}1/64`, 'dev', outside, 'nodad']).catch(() => undefined);
+    await inner('address', 'add', `${v6}2/64`, 'dev', inside, 'nodad').catch(() => undefined);
     await inner('route', 'add', 'default', 'via', `10.213.${slot}.1`);
     return slot;
   }

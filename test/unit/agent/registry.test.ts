@@ -293,7 +293,6 @@ describe('the registry', () => {
       checks: [{ id: 't', ttlMs: 60_000 }],
     });
     await backend.setCheckStatus('t', 'passing', 'healthy');
-    await backend.setMaintenance('h:c:80', true, 'paused');
     expect((await backend.list()).get('h:c:80')).toEqual({
       id: 'h:c:80',
       name: 'web',
@@ -302,7 +301,6 @@ describe('the registry', () => {
       tags: ['a'],
       meta: { k: 'v' },
       checks: new Map([['t', { status: 'passing', output: 'healthy', type: 'ttl' }]]),
-      maintenance: true,
     });
     await backend.deregister('h:c:80');
     expect((await backend.list()).size).toBe(0);

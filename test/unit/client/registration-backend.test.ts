@@ -71,7 +71,6 @@ describe('the registrator backend over HTTP', () => {
       tags: ['a'],
       meta: { k: 'v' },
       checks: new Map([['service:h:w:80', { status: 'passing', output: 'o', type: 'ttl' }]]),
-      maintenance: true,
     });
     expect(held.get('bare')).toMatchObject({ tags: [], meta: {}, maintenance: false });
   });
@@ -95,11 +94,9 @@ describe('the registrator backend over HTTP', () => {
   test('the other requests', async () => {
     await backend.deregister('h:w/x:80');
     await backend.setCheckStatus('service:x:health', 'passing', 'all good');
-    await backend.setMaintenance('x', true, 'paused');
     expect(seen.map(({ method, url }) => `${method} ${url}`)).toEqual([
       'PUT /v1/agent/service/deregister/h:w/x:80',
       'PUT /v1/agent/check/update/service:x:health',
-      'PUT /v1/agent/service/maintenance/x?enable=true&reason=paused',
     ]);
     expect(JSON.parse(seen[1]!.body)).toEqual({ Status: 'passing', Output: 'all good' });
   });

@@ -332,7 +332,7 @@ describe('what comes out', () => {
       ports: { http: 8500, https: -1, grpc: -1, dns: 8600 },
       raft: { heartbeatTimeoutMs: 5000, electionTimeoutMs: 5000, leaderLeaseTimeoutMs: 2500 },
       dns: { domain: 'consul.', udpAnswerLimit: 3, maxStaleMs: 87_600 * 3_600_000 },
-      registrator: { enabled: false, cleanup: true, resyncMs: 60_000 },
+      registrator: { enabled: false, cleanup: false, resyncMs: 60_000 },
       enableLocalScriptChecks: false,
       disableRemoteExec: true,
     });

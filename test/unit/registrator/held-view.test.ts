@@ -15,7 +15,6 @@ const held: HeldService = {
   tags: definition.tags!,
   meta: definition.meta!,
   checks: new Map(),
-  maintenance: false,
 };
 
 describe('what the backend holds', () => {

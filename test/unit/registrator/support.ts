@@ -160,7 +160,7 @@ export class FakeBackend implements RegistrationBackend {
 
   /** A service somebody else registered. */
   addForeign(id: string, name: string): void {
-    const held = { id, name, address: '1.1.1.1', port: 1, tags: [], meta: {}, checks: new Map(), maintenance: false };
+    const held = { id, name, address: '1.1.1.1', port: 1, tags: [], meta: {}, checks: new Map() };
     this.services.set(id, held);
   }
 
@@ -196,7 +196,6 @@ export class FakeBackend implements RegistrationBackend {
             },
           ]),
         ),
-        maintenance: before?.maintenance ?? false,
       });
     });
   }
@@ -217,10 +216,6 @@ export class FakeBackend implements RegistrationBackend {
       }
       throw new RefusedError(404, `Unknown check "${checkId}"`);
     });
-  }
-
-  setMaintenance(): Promise<void> {
-    return Promise.reject(new Error("the registrator never sets maintenance: that is the operator's"));
   }
 
   async #request<T>(what: string, act: () => T): Promise<T> {
