@@ -9,7 +9,7 @@ FROM ${NODE_IMAGE} AS build
 WORKDIR /build
 COPY . .
 # Takes dist/portolan.js as it comes when it is newer than every source; else installs packages and builds it.
-RUN node scripts/setup.mjs --bundle
+RUN node .ci/setup.mjs --bundle
 
 FROM ${NODE_IMAGE}
 # As PID 1 the kernel drops every signal Node has no handler for, and Node does not reap orphans of script checks: an

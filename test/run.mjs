@@ -30,8 +30,8 @@ function step(name, command, args) {
 const wanted = (name) => only.length === 0 || only.includes(name);
 if (wanted('check')) {
   step('types', bin('tsc'), ['-p', 'tsconfig.json']);
-  step('lint', bin('oxlint'), ['--type-aware', '--deny-warnings', 'src', 'test', 'scripts']);
-  step('format', bin('oxfmt'), ['--check', 'src', 'test', 'scripts']);
+  step('lint', bin('oxlint'), ['--type-aware', '--deny-warnings', 'src', 'test', '.ci']);
+  step('format', bin('oxfmt'), ['--check', 'src', 'test', '.ci']);
 }
 for (const { name, serial } of suites) {
   const folder = join(root, 'test', name);

@@ -1,4 +1,4 @@
-/** What this build is; the bundler fills the two constants in (scripts/build.mjs), sources run by Node have none. */
+/** What this build is; the bundler fills the two constants in (.ci/build.mjs), sources run by Node have none. */
 declare const PORTOLAN_VERSION: string | undefined;
 declare const PORTOLAN_REVISION: string | undefined;
 

@@ -9,8 +9,8 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const cache = join(root, '.cache', 'bench');
 
 const steps = [
-  ...(existsSync(join(root, 'node_modules', 'esbuild')) ? [] : ['scripts/setup.mjs']),
-  'scripts/build.mjs',
+  ...(existsSync(join(root, 'node_modules', 'esbuild')) ? [] : ['.ci/setup.mjs']),
+  '.ci/build.mjs',
 ];
 for (const step of steps) {
   const { status } = spawnSync(process.execPath, [step], { cwd: root, stdio: ['ignore', 2, 2] });

@@ -72,7 +72,7 @@ describe('the registrator backend over HTTP', () => {
       meta: { k: 'v' },
       checks: new Map([['service:h:w:80', { status: 'passing', output: 'o', type: 'ttl' }]]),
     });
-    expect(held.get('bare')).toMatchObject({ tags: [], meta: {}, maintenance: false });
+    expect(held.get('bare')).toMatchObject({ tags: [], meta: {} });
   });
 
   test('register replaces the checks and writes durations as Go does', async () => {

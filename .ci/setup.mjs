@@ -37,7 +37,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
 function bundleIsFresh() {
   const bundle = join(root, 'dist', 'portolan.js');
   if (!existsSync(bundle)) return false;
-  const inputs = [join(root, 'package.json'), join(root, 'scripts', 'build.mjs')].map((file) => statSync(file).mtimeMs);
+  const inputs = [join(root, 'package.json'), join(root, '.ci', 'build.mjs')].map((file) => statSync(file).mtimeMs);
   return statSync(bundle).mtimeMs >= Math.max(newestMtimeMs(join(root, 'src')), ...inputs);
 }
 
@@ -54,5 +54,5 @@ function installPackages() {
 if (process.argv.includes('--bundle') && bundleIsFresh()) process.exit(0);
 installPackages();
 if (process.argv.includes('--build') || process.argv.includes('--bundle')) {
-  if (!bundleIsFresh()) run('Building dist/portolan.js', process.execPath, ['scripts/build.mjs']);
+  if (!bundleIsFresh()) run('Building dist/portolan.js', process.execPath, ['.ci/build.mjs']);
 }
