@@ -26,8 +26,12 @@ export function configFormatOf(path: string): ConfigFormat | undefined {
   return configFormats.find((format) => format === ending);
 }
 
-/** @throws ConfigError */
-export function parseConfigFile({ path, text }: ConfigFile, format: ConfigFormat): RawConfig {
+/**
+ * HCL that opens with a brace is JSON, as in HCL 1's own parser: `-hcl '{"datacenter": "dc2"}'`.
+ * @throws ConfigError
+ */
+export function parseConfigFile({ path, text }: ConfigFile, given: ConfigFormat): RawConfig {
+  const format = given === 'hcl' && text.trimStart().startsWith('{') ? 'json' : given;
   const value = text.trim() === '' ? {} : parse(path, text, format);
   const raw = decode(agentKeys, value ?? {}, { path, text, checkAliases, hcl: format === 'hcl' });
   const { service, check, ...rest } = raw;

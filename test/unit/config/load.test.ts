@@ -264,6 +264,9 @@ describe('merging', () => {
     const hcl = 'ports { http = 1 } services { name = "web" tags = ["a"] check { tcp = "x:1" interval = "1s" } }';
     const yaml = 'ports: {http: 1}\nservices:\n  - name: web\n    tags: [a]\n    check: {tcp: "x:1", interval: 1s}\n';
     expect(dev({ 'c.hcl': hcl })).toEqual(dev({ 'c.json': json }));
+    // HCL 1 reads JSON, too.
+    expect(dev({ 'c.hcl': `\n${json}` })).toEqual(dev({ 'c.json': json }));
+    expect(dev({}, `-hcl=${json}`)).toEqual(dev({ 'c.json': json }));
     expect(dev({ 'c.yml': yaml })).toEqual(dev({ 'c.json': json }));
   });
 
