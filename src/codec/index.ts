@@ -1,3 +1,4 @@
+export { blake2b256 } from './blake2b.ts';
 export { compileFilter, type Filter, FilterError } from './filter/index.ts';
 export {
   formatGoDuration,
