@@ -2,7 +2,7 @@
  * Images made on the spot from one static busybox: nothing is pulled, so the suites run without a network.
  */
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -81,5 +81,7 @@ async function shellRoot(root: string, busybox: string): Promise<void> {
     await mkdir(join(root, folder), { recursive: true });
   await copyFile(busybox, join(root, 'bin/busybox'));
   await chmod(join(root, 'bin/busybox'), 0o755);
+  // What HTTP checks of a container with httpd find.
+  await writeFile(join(root, 'www/health'), 'well\n');
   for (const applet of applets) await symlink('busybox', join(root, 'bin', applet));
 }
