@@ -2,7 +2,8 @@
  * Go's regular expressions (RE2 syntax), matched in time linear in the text: patterns come from clients (filters,
  * events, templates), and a backtracking engine would let one of them stop the agent. The pattern becomes a small
  * program of characters, forks and assertions; all its threads advance over the text together, each at most once a
- * position. Only "does it match somewhere" is answered. Error texts are Go's (reference/http-api.md §4.5).
+ * position. Two questions are answered: "does it match somewhere", and "what did the groups of the first match take",
+ * for which threads are kept in order of preference. Error texts are Go's (reference/http-api.md §4.5).
  */
 
 /** Longest accepted pattern, characters. */
@@ -27,8 +28,22 @@ export class GoRegexpError extends Error {
  */
 export function compileGoRegexp(pattern: string): (text: string) => boolean {
   if (pattern.length > patternMax) throw new GoRegexpError('expression too large', `${pattern.slice(0, 32)}…`);
-  const program = new Assembler(pattern).assemble(new Parser(pattern).parse());
+  const program = new Assembler(pattern, { groups: false }).assemble(new Parser(pattern).parse());
   return (text) => run(program, text);
+}
+
+/**
+ * Compiles `pattern`; the result gives the leftmost match in a text, preferred as Go does: the whole match, then what
+ * each group took, "" for one that took no part; null when nothing matches.
+ * @throws GoRegexpError with Go's text.
+ */
+export function compileGoSubmatch(pattern: string): (text: string) => readonly string[] | null {
+  if (pattern.length > patternMax) throw new GoRegexpError('expression too large', `${pattern.slice(0, 32)}…`);
+  const parser = new Parser(pattern);
+  const tree: Tree = { op: 'group', number: 0, item: parser.parse() };
+  const program = new Assembler(pattern, { groups: true }).assemble(tree);
+  const groups = parser.groups + 1;
+  return (text) => submatch(program, text, groups);
 }
 
 type CharTest = (code: number) => boolean;
@@ -39,7 +54,8 @@ type Tree =
   | { readonly op: 'assert'; readonly kind: Assertion }
   | { readonly op: 'sequence'; readonly items: readonly Tree[] }
   | { readonly op: 'choice'; readonly items: readonly Tree[] }
-  | { readonly op: 'repeat'; readonly item: Tree; readonly min: number; readonly max: number };
+  | { readonly op: 'group'; readonly item: Tree; readonly number: number }
+  | { readonly op: 'repeat'; readonly item: Tree; readonly min: number; readonly max: number; readonly lazy: boolean };
 
 interface Flags {
   /** i: upper and lower case are equal. */
@@ -48,6 +64,8 @@ interface Flags {
   readonly lines: boolean;
   /** s: `.` matches a line feed. */
   readonly dotAll: boolean;
+  /** U: repeats take as little as they can, and as much with `?`. */
+  readonly lazy: boolean;
 }
 
 const classes: Readonly<Record<string, string>> = {
@@ -100,10 +118,16 @@ class Parser {
   readonly #pattern: string;
   #at = 0;
   #depth = 0;
-  #flags: Flags = { fold: false, lines: false, dotAll: false };
+  #flags: Flags = { fold: false, lines: false, dotAll: false, lazy: false };
+  #groups = 0;
 
   constructor(pattern: string) {
     this.#pattern = pattern;
+  }
+
+  /** How many capturing groups have been read. */
+  get groups(): number {
+    return this.#groups;
   }
 
   parse(): Tree {
@@ -153,12 +177,12 @@ class Parser {
       const operatorAt = this.#at;
       const bounds = this.#repeatBounds();
       if (bounds === undefined) return tree;
-      this.#take('?'); // a lazy repeat matches the same texts
+      const lazy = this.#take('?') !== this.#flags.lazy;
       if (lastOperator !== undefined) {
         throw new GoRegexpError('invalid nested repetition operator', this.#pattern.slice(lastOperator, this.#at));
       }
       lastOperator = operatorAt;
-      tree = { op: 'repeat', item: tree, ...bounds };
+      tree = { op: 'repeat', item: tree, ...bounds, lazy };
       if (repeatProduct(tree) > repeatMax) {
         throw new GoRegexpError('invalid repeat count', this.#pattern.slice(start, this.#at));
       }
@@ -218,12 +242,15 @@ class Parser {
 
   #group(): Tree | undefined {
     const outer = this.#flags;
-    if (this.#take('?')) {
+    let number: number | undefined;
+    if (!this.#take('?')) number = ++this.#groups;
+    else {
       const rest = this.#pattern.slice(this.#at);
       const name = /^P?<([^>]*)>/.exec(rest);
       if (name !== null && !/^<[=!]/.test(rest)) {
         if (!/^\w+$/.test(name[1]!)) throw new GoRegexpError('invalid named capture', `(?${name[0]}`);
         this.#at += name[0].length;
+        number = ++this.#groups;
       } else {
         const flags = /^([imsU]*)(?:-([imsU]+))?([:)])/.exec(rest);
         if (flags === null || flags[0] === ')') {
@@ -232,7 +259,12 @@ class Parser {
         const [text, on = '', off = '', end] = flags;
         const set = (letter: string, before: boolean): boolean =>
           !off.includes(letter) && (on.includes(letter) || before);
-        this.#flags = { fold: set('i', outer.fold), lines: set('m', outer.lines), dotAll: set('s', outer.dotAll) };
+        this.#flags = {
+          fold: set('i', outer.fold),
+          lines: set('m', outer.lines),
+          dotAll: set('s', outer.dotAll),
+          lazy: set('U', outer.lazy),
+        };
         this.#at += text.length;
         if (end === ')') return undefined;
       }
@@ -240,7 +272,7 @@ class Parser {
     const tree = this.#choice();
     this.#flags = outer;
     if (!this.#take(')')) throw new GoRegexpError('missing closing )', this.#pattern);
-    return tree;
+    return number === undefined ? tree : { op: 'group', item: tree, number };
   }
 
   #escapedAtom(start: number): Tree {
@@ -378,6 +410,8 @@ function repeatProduct(tree: Tree): number {
   switch (tree.op) {
     case 'repeat':
       return Math.max(tree.max === Infinity ? tree.min : tree.max, 1) * repeatProduct(tree.item);
+    case 'group':
+      return repeatProduct(tree.item);
     case 'sequence':
     case 'choice':
       return Math.max(1, ...tree.items.map(repeatProduct));
@@ -401,7 +435,10 @@ function unicodeProperty(name: string): RegExp | undefined {
 type Instruction =
   | { readonly op: 'char'; readonly test: CharTest; readonly next: number }
   | { readonly op: 'assert'; readonly kind: Assertion; readonly next: number }
-  | { readonly op: 'fork'; readonly next: number; other: number }
+  /** `next` is preferred. */
+  | { readonly op: 'fork'; next: number; other: number }
+  /** Notes the place: where group `slot / 2` begins, or ends when `slot` is odd. */
+  | { readonly op: 'note'; readonly slot: number; readonly next: number }
   | { readonly op: 'match' };
 
 interface Program {
@@ -412,10 +449,13 @@ interface Program {
 /** Tree to program, from the end backwards: each piece is given the instruction that follows it. */
 class Assembler {
   readonly #pattern: string;
+  readonly #groups: boolean;
   readonly #instructions: Instruction[] = [];
 
-  constructor(pattern: string) {
+  /** @param options.groups whether the program notes what groups take. */
+  constructor(pattern: string, options: { readonly groups: boolean }) {
     this.#pattern = pattern;
+    this.#groups = options.groups;
   }
 
   assemble(tree: Tree): Program {
@@ -440,19 +480,29 @@ class Assembler {
         return tree.items
           .map((item) => this.#tree(item, next))
           .reduceRight((other, first) => this.#emit({ op: 'fork', next: first, other }));
+      case 'group': {
+        if (!this.#groups) return this.#tree(tree.item, next);
+        const end = this.#emit({ op: 'note', slot: 2 * tree.number + 1, next });
+        return this.#emit({ op: 'note', slot: 2 * tree.number, next: this.#tree(tree.item, end) });
+      }
       case 'repeat':
-        return this.#repeat(tree.item, tree.min, tree.max, next);
+        return this.#repeat(tree, next);
     }
   }
 
-  #repeat(item: Tree, min: number, max: number, next: number): number {
+  #repeat({ item, min, max, lazy }: Extract<Tree, { op: 'repeat' }>, next: number): number {
     let entry = next;
     if (max === Infinity) {
-      const fork: Instruction = { op: 'fork', next, other: next };
-      entry = this.#emit(fork);
-      fork.other = this.#tree(item, entry);
+      const loop = { op: 'fork' as const, next, other: next };
+      entry = this.#emit(loop);
+      const again = this.#tree(item, entry);
+      if (lazy) loop.other = again;
+      else loop.next = again;
     } else {
-      for (let i = min; i < max; i++) entry = this.#emit({ op: 'fork', next, other: this.#tree(item, entry) });
+      for (let i = min; i < max; i++) {
+        const once = this.#tree(item, entry);
+        entry = this.#emit(lazy ? { op: 'fork', next, other: once } : { op: 'fork', next: once, other: next });
+      }
     }
     for (let i = 0; i < min; i++) entry = this.#tree(item, entry);
     return entry;
@@ -479,6 +529,7 @@ function run({ instructions, start }: Program, text: string): boolean {
       if (instruction.op === 'match') return true;
       if (instruction.op === 'fork') pending.push(instruction.other, instruction.next);
       else if (instruction.op === 'char') waiting.push(index);
+      else if (instruction.op === 'note') pending.push(instruction.next);
       else if (holds(instruction.kind, before, code)) pending.push(instruction.next);
     }
     if (code < 0) return false;
@@ -490,6 +541,70 @@ function run({ instructions, start }: Program, text: string): boolean {
     before = code;
     at += code > 0xffff ? 2 : 1;
   }
+}
+
+/** A place noted by a thread; the latest of a slot counts. */
+interface Note {
+  readonly slot: number;
+  readonly at: number;
+  readonly earlier: Note | null;
+}
+
+interface Thread {
+  readonly index: number;
+  readonly notes: Note | null;
+}
+
+function submatch({ instructions, start }: Program, text: string, groups: number): readonly string[] | null {
+  let current: Thread[] = [];
+  let found: Note | null = null;
+  const seen = new Int32Array(instructions.length).fill(-1);
+  let before = -1;
+  for (let at = 0, step = 0; ; step++) {
+    const code = at < text.length ? text.codePointAt(at)! : -1;
+    const waiting: Thread[] = [];
+    // The most preferred thread on top; a match of a thread ends all that come after it.
+    const pending = current.toReversed();
+    if (found === null) pending.unshift({ index: start, notes: null });
+    while (pending.length > 0) {
+      const { index, notes } = pending.pop()!;
+      if (seen[index] === step) continue;
+      seen[index] = step;
+      const instruction = instructions[index]!;
+      if (instruction.op === 'match') {
+        found = notes;
+        break;
+      }
+      if (instruction.op === 'fork') {
+        pending.push({ index: instruction.other, notes }, { index: instruction.next, notes });
+      } else if (instruction.op === 'char') {
+        waiting.push({ index, notes });
+      } else if (instruction.op === 'note') {
+        pending.push({ index: instruction.next, notes: { slot: instruction.slot, at, earlier: notes } });
+      } else if (holds(instruction.kind, before, code)) {
+        pending.push({ index: instruction.next, notes });
+      }
+    }
+    if (code < 0 || (found !== null && waiting.length === 0)) break;
+    current = [];
+    for (const { index, notes } of waiting) {
+      const instruction = instructions[index]!;
+      if (instruction.op === 'char' && instruction.test(code)) current.push({ index: instruction.next, notes });
+    }
+    before = code;
+    at += code > 0xffff ? 2 : 1;
+  }
+  return found === null ? null : takenBy(found, text, groups);
+}
+
+function takenBy(notes: Note, text: string, groups: number): readonly string[] {
+  const places = new Map<number, number>();
+  for (let note: Note | null = notes; note !== null; note = note.earlier) {
+    if (!places.has(note.slot)) places.set(note.slot, note.at);
+  }
+  return Array.from({ length: groups }, (_, group) =>
+    text.slice(places.get(2 * group), places.get(2 * group + 1) ?? 0),
+  );
 }
 
 function holds(kind: Assertion, before: number, after: number): boolean {

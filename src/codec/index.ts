@@ -8,5 +8,6 @@ export {
   parseGoDurationMs,
 } from './go-duration.ts';
 export { encodeGoJson, encodeGoJsonString, GoJsonError, type GoJsonLayout, parseGoJson } from './go-json.ts';
-export { compileGoRegexp, GoRegexpError } from './go-regexp.ts';
+export { compileGoRegexp, compileGoSubmatch, GoRegexpError } from './go-regexp.ts';
+export { compileHil, HilError, type HilScope } from './hil.ts';
 export { HclError, type HclObject, type HclValue, parseHcl } from './hcl.ts';
