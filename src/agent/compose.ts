@@ -239,6 +239,7 @@ class RunningAgent {
       log,
       defaultQueryTimeMs: config.defaultQueryTimeMs,
       maxQueryTimeMs: config.maxQueryTimeMs,
+      sessionTtlMinMs: config.server.sessionTtlMinMs,
     });
 
     let antiEntropy: AntiEntropy | undefined;

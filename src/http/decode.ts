@@ -96,15 +96,21 @@ export type Fields<T> = Readonly<
   Record<string, { [K in keyof T]-?: readonly [field: K, decode: Decode<Exclude<T[K], undefined>>] }[keyof T]>
 >;
 
-/** A struct: the fields that were given, nothing else. */
-export function struct<T extends object>(fields: Fields<T>): Decode<Partial<T>> {
+/** A struct: the fields that were given, nothing else. Unknown names are refused unless they shall be ignored. */
+export function struct<T extends object>(
+  fields: Fields<T>,
+  options: { readonly unknown?: 'ignored' } = {},
+): Decode<Partial<T>> {
   const byName = new Map(Object.entries(fields).map(([name, entry]) => [name.toLowerCase(), entry]));
   return (value, field) => {
     if (typeof value !== 'object' || Array.isArray(value)) throw mismatch(value, field, 'struct');
     const result: Partial<T> = {};
     for (const [name, item] of Object.entries(value as Record<string, unknown>)) {
       const entry = byName.get(name.toLowerCase());
-      if (entry === undefined) throw new DecodeError(`json: unknown field ${JSON.stringify(name)}`);
+      if (entry === undefined) {
+        if (options.unknown === 'ignored') continue;
+        throw new DecodeError(`json: unknown field ${JSON.stringify(name)}`);
+      }
       if (item === null) continue;
       const [to, decode] = entry;
       result[to] = decode(item, field === '' ? name : `${field}.${name}`);
@@ -118,15 +124,20 @@ export const ignored: Decode<never> = () => undefined as never;
 
 /**
  * Decodes a whole body; `null` at the top is an empty struct.
+ * @param prefix what the endpoint puts before the problem (§5).
  * @throws HttpError 400 `Request decode failed: …`
  */
-export function decodeBody<T extends object>(bytes: Uint8Array, decode: Decode<Partial<T>>): Partial<T> {
+export function decodeBody<T extends object>(
+  bytes: Uint8Array,
+  decode: Decode<Partial<T>>,
+  prefix = 'Request decode failed: ',
+): Partial<T> {
   try {
     const value = parseGoJson(bytes);
     return value === null ? {} : decode(value, '');
   } catch (error) {
     if (error instanceof GoJsonError || error instanceof DecodeError) {
-      throw new HttpError(400, `Request decode failed: ${error.message}`);
+      throw new HttpError(400, prefix + error.message);
     }
     throw error;
   }

@@ -13,6 +13,7 @@ import { CallError } from '../model/index.ts';
 import type { NamedCaller } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
 import { type AgentDoor, AgentRequestError } from './agent-door.ts';
+import { agentConnectEndpoints } from './agent-connect-endpoint.ts';
 import { agentEndpoints } from './agent-endpoint.ts';
 import { type Answer, badRequest, Body, empty, type Header, HttpError, type Sink, text } from './answer.ts';
 import type { Api } from './api.ts';
@@ -24,6 +25,7 @@ import { percentDecode, Query } from './query-string.ts';
 import { FailedRead } from './read-options.ts';
 import { ApiRequest } from './request.ts';
 import { encodePath, type Endpoint, Router } from './routes.ts';
+import { sessionEndpoints } from './session-endpoint.ts';
 import { statusEndpoints } from './status-endpoint.ts';
 import { uiDataEndpoints } from './ui-data-endpoint.ts';
 
@@ -90,9 +92,11 @@ class Service implements HttpServer {
     const api: Api = { ...parts, options: () => this.#options };
     this.#router = new Router([
       ...agentEndpoints(api),
+      ...agentConnectEndpoints(api),
       ...catalogEndpoints(api),
       ...healthEndpoints(api),
       ...kvEndpoints(api),
+      ...sessionEndpoints(api),
       ...statusEndpoints(api),
       ...uiDataEndpoints(api),
     ]);

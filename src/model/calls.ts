@@ -15,6 +15,7 @@ import type {
   ServiceSpecificRequest,
   WriteRequest,
 } from './query.ts';
+import type { Session, SessionRequest, SessionSpecificRequest } from './session.ts';
 
 export type Unindexed<T> = Omit<T, keyof RaftIndex>;
 
@@ -50,6 +51,8 @@ export interface KeyListRequest extends DCRequest {
   /** Sic: the wire's spelling. */
   readonly Seperator: ByteString;
 }
+
+export type IndexedSessions = QueryMeta & { readonly Sessions: readonly Session[] | null };
 
 /** Request and reply of every call. */
 export interface Calls {
@@ -103,6 +106,13 @@ export interface Calls {
   'KVS.Get': { request: KeyRequest; reply: QueryMeta & { readonly Entries: readonly DirEntry[] | null } };
   'KVS.List': { request: KeyRequest; reply: QueryMeta & { readonly Entries: readonly DirEntry[] | null } };
   'KVS.ListKeys': { request: KeyListRequest; reply: QueryMeta & { readonly Keys: readonly ByteString[] | null } };
+  /** The ID of a new session; "" for `destroy`, also of an unknown one. */
+  'Session.Apply': { request: SessionRequest; reply: string };
+  'Session.Get': { request: SessionSpecificRequest; reply: IndexedSessions };
+  'Session.List': { request: SessionSpecificRequest; reply: IndexedSessions };
+  'Session.NodeSessions': { request: NodeSpecificRequest; reply: IndexedSessions };
+  /** Restarts its TTL; never blocks. Sessions is null when it is unknown. */
+  'Session.Renew': { request: SessionSpecificRequest; reply: IndexedSessions };
   'Internal.NodeInfo': { request: NodeSpecificRequest; reply: QueryMeta & { readonly Dump: readonly NodeInfo[] } };
   'Internal.NodeDump': { request: DCSpecificRequest; reply: QueryMeta & { readonly Dump: readonly NodeInfo[] } };
 }

@@ -6,4 +6,6 @@ export type * from './interface-address.ts';
 export * from './kv.ts';
 export * from './member.ts';
 export * from './query.ts';
+export * from './session.ts';
+export * from './spiffe-id.ts';
 export * from './validate-definition.ts';

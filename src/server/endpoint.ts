@@ -7,6 +7,7 @@ import type { Clock, Metrics } from '../ports/index.ts';
 import type { StateStore } from '../state/index.ts';
 import type { BlockingQueries } from './blocking-queries.ts';
 import type { CommandLog } from './command-log.ts';
+import type { LockDelays } from './lock-delays.ts';
 import type { DistancesFrom } from './near.ts';
 
 export interface Endpoint {
@@ -17,6 +18,7 @@ export interface Endpoint {
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly distancesFrom: DistancesFrom;
+  readonly lockDelays: LockDelays;
 }
 
 /** Serves one named call. */

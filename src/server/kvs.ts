@@ -5,7 +5,7 @@ import { type Endpoint, type Handlers, queryMeta, requireDatacenter, timed } fro
 const applySample: readonly string[] = ['kvs', 'apply'];
 
 export function kvsHandlers(endpoint: Endpoint): Handlers<'KVS.Apply' | 'KVS.Get' | 'KVS.List' | 'KVS.ListKeys'> {
-  const { store, queries, log } = endpoint;
+  const { store, queries, log, lockDelays } = endpoint;
   return {
     'KVS.Apply': async (request) => {
       requireDatacenter(endpoint, request);
@@ -13,6 +13,7 @@ export function kvsHandlers(endpoint: Endpoint): Handlers<'KVS.Apply' | 'KVS.Get
         throw new CallError(`Invalid KVS operation '${request.Op as string}'`);
       }
       if (request.DirEnt.Key === '' && request.Op !== 'delete-tree') throw new CallError('Must provide key');
+      if (request.Op === 'lock' && lockDelays.isDelayed(request.DirEnt.Key)) return false;
       return await timed(endpoint, applySample, async () => (await log.propose({ type: 'KVS', request })) ?? false);
     },
     'KVS.Get': (request, signal) => {

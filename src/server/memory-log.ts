@@ -12,6 +12,7 @@ const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
   Register: ['fsm', 'register'],
   Deregister: ['fsm', 'deregister'],
   KVS: ['fsm', 'kvs'],
+  Session: ['fsm', 'session'],
   Tombstone: ['fsm', 'tombstone'],
 };
 

@@ -12,8 +12,11 @@ import type { Endpoint, Handlers } from './endpoint.ts';
 import { healthHandlers } from './health.ts';
 import { internalHandlers } from './internal.ts';
 import { kvsHandlers } from './kvs.ts';
+import { LockDelays } from './lock-delays.ts';
 import { type DistancesFrom, noDistances } from './near.ts';
 import { reconcileMember, type ReconciledMember, serverMeta } from './reconcile.ts';
+import { SessionTimers } from './session-timers.ts';
+import { sessionHandlers, sessionTtlMinMsDefault } from './session.ts';
 import { statusHandlers } from './status.ts';
 import { TombstoneGc } from './tombstone-gc.ts';
 
@@ -39,6 +42,8 @@ export interface ServerOptions {
   readonly defaultQueryTimeMs?: number;
   /** Longest wait, ms; default 10 min. */
   readonly maxQueryTimeMs?: number;
+  /** Shortest TTL a session may have, ms; default 10 s. */
+  readonly sessionTtlMinMs?: number;
   /** Where coordinates are known; without it nothing is sorted by distance. */
   readonly distancesFrom?: DistancesFrom;
 }
@@ -48,7 +53,7 @@ export interface Server {
   readonly store: StateStore;
   /** How many blocking queries wait at present. */
   readonly blockingQueries: number;
-  /** Takes up the leader's duties: registers this server, starts forgetting old deletions. */
+  /** Takes up the leader's duties: registers this server, forgets old deletions, ends sessions nobody renews. */
   start(): Promise<void>;
   /**
    * Brings the catalog in line with what gossip knows about a member.
@@ -70,12 +75,19 @@ export function createServer(options: ServerOptions): Server {
     defaultQueryTimeMs: options.defaultQueryTimeMs ?? defaultQueryTimeMsDefault,
     maxQueryTimeMs: options.maxQueryTimeMs ?? maxQueryTimeMsDefault,
   });
-  const endpoint: Endpoint = { datacenter, store, log, queries, clock, metrics, distancesFrom };
+  const lockDelays = new LockDelays({ store, clock });
+  const endpoint: Endpoint = { datacenter, store, log, queries, clock, metrics, distancesFrom, lockDelays };
+  const timers = new SessionTimers({ store, log, clock, logger, metrics, datacenter });
   const handlers: Handlers = {
     ...statusHandlers(endpoint),
     ...catalogHandlers(endpoint),
     ...healthHandlers(endpoint),
     ...kvsHandlers(endpoint),
+    ...sessionHandlers(endpoint, {
+      timers,
+      random,
+      ttlMinMs: options.sessionTtlMinMs ?? sessionTtlMinMsDefault,
+    }),
     ...internalHandlers(endpoint),
   };
   const gc = new TombstoneGc({ store, log, clock, logger, datacenter });
@@ -107,6 +119,7 @@ export function createServer(options: ServerOptions): Server {
     reconcile,
     async start() {
       gc.start();
+      timers.start();
       await reconcile({
         name: options.nodeName,
         address: options.address,
@@ -118,6 +131,8 @@ export function createServer(options: ServerOptions): Server {
     stop() {
       stopped = true;
       gc.stop();
+      timers.stop();
+      lockDelays.stop();
       queries.stop(stoppedError());
     },
   };

@@ -4,13 +4,13 @@
  */
 import type { HealthCheck, Node, NodeService } from '../model/index.ts';
 import { connectTargetOf, type Catalog, type Instance, type NodeEntry } from './catalog.ts';
-import { kindRow, serviceLastExtinction, serviceRow, type IndexRows } from './index-rows.ts';
+import { type IndexRows, kindRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
+import { endSessionsOfCheck, endSessionsOfNode, type SessionTables } from './session-writes.ts';
 import type { Transaction } from './transaction.ts';
 import { watchKeys } from './watches.ts';
 
-export interface CatalogTables {
+export interface CatalogTables extends SessionTables {
   readonly catalog: Catalog;
-  readonly rows: IndexRows;
 }
 
 export function writeNode({ catalog, rows }: CatalogTables, tx: Transaction, node: Node): void {
@@ -27,7 +27,7 @@ export function writeNode({ catalog, rows }: CatalogTables, tx: Transaction, nod
   moveServicesOf(rows, tx, entry);
 }
 
-/** Deletes the node with its services and checks. */
+/** Deletes the node with its services, checks and sessions. */
 export function deleteNode(tables: CatalogTables, tx: Transaction, entry: NodeEntry): void {
   for (const instance of entry.services.values()) deleteService(tables, tx, instance);
   for (const check of entry.checks.answer) deleteCheck(tables, tx, entry, check);
@@ -39,6 +39,7 @@ export function deleteNode(tables: CatalogTables, tx: Transaction, entry: NodeEn
   tables.rows.move(tx, 'nodes');
   tx.touch(watchKeys.nodes);
   tx.touch(watchKeys.node(node.Node));
+  endSessionsOfNode(tables, tx, node.Node);
 }
 
 export function writeService(
@@ -82,6 +83,7 @@ export function deleteService(tables: CatalogTables, tx: Transaction, instance: 
   touchInstance(tx, entry, service);
 }
 
+/** Writes the check. What becomes of sessions bound to a critical one is the command's business. */
 export function writeCheck({ catalog, rows }: CatalogTables, tx: Transaction, check: HealthCheck): void {
   const entry = catalog.node(check.Node)!;
   const id = check.CheckID.toLowerCase();
@@ -97,12 +99,9 @@ export function writeCheck({ catalog, rows }: CatalogTables, tx: Transaction, ch
   touchCheck(tx, entry, check);
 }
 
-export function deleteCheck(
-  { catalog, rows }: CatalogTables,
-  tx: Transaction,
-  entry: NodeEntry,
-  check: HealthCheck,
-): void {
+/** Deletes the check with the sessions bound to it. */
+export function deleteCheck(tables: CatalogTables, tx: Transaction, entry: NodeEntry, check: HealthCheck): void {
+  const { catalog, rows } = tables;
   catalog.dropCheck(entry, check);
   const nodeName = entry.node.Node;
   tx.onRollback(() => catalog.putCheck(catalog.node(nodeName)!, check));
@@ -110,6 +109,7 @@ export function deleteCheck(
   moveServicesOfCheck(rows, tx, entry, check);
   if (check.ServiceID === '') rows.move(tx, 'services');
   touchCheck(tx, entry, check);
+  endSessionsOfCheck(tables, tx, nodeName, check.CheckID);
 }
 
 function moveServicesOfCheck(rows: IndexRows, tx: Transaction, entry: NodeEntry, check: HealthCheck): void {

@@ -2,7 +2,7 @@
  * Everything that changes replicated state is a command in one ordered log; applying the same commands in the same
  * order gives the same state on every server. A command's number is its first byte in the log (reference/raft.md §4.2).
  */
-import type { DeregisterRequest, KVSRequest, RegisterRequest, WriteRequest } from '../model/index.ts';
+import type { DeregisterRequest, KVSRequest, RegisterRequest, SessionRequest, WriteRequest } from '../model/index.ts';
 
 /** Forgets deletions up to an index, so that the tombstones table does not grow for ever. */
 export interface TombstoneRequest extends WriteRequest {
@@ -17,6 +17,8 @@ export interface Commands {
   Deregister: { request: DeregisterRequest; result: null };
   /** null for unconditional operations, else whether it was applied. */
   KVS: { request: KVSRequest; result: boolean | null };
+  /** The ID of a new session. */
+  Session: { request: SessionRequest; result: string | null };
   Tombstone: { request: TombstoneRequest; result: null };
 }
 
@@ -30,5 +32,6 @@ export const commandNumbers: Readonly<Record<CommandName, number>> = {
   Register: 0,
   Deregister: 1,
   KVS: 2,
+  Session: 3,
   Tombstone: 5,
 };

@@ -22,10 +22,17 @@ type Stored = readonly [DirEntry];
 export class KvTable {
   readonly #entries: OrderedMap<Stored>;
   readonly #tombstones: OrderedMap<Tombstone>;
+  /** Locked keys, by session and key. */
+  readonly #held: OrderedMap<ByteString>;
 
-  constructor(entries = new OrderedMap<Stored>(), tombstones = new OrderedMap<Tombstone>()) {
+  constructor(
+    entries = new OrderedMap<Stored>(),
+    tombstones = new OrderedMap<Tombstone>(),
+    held = new OrderedMap<ByteString>(),
+  ) {
     this.#entries = entries;
     this.#tombstones = tombstones;
+    this.#held = held;
   }
 
   get(key: ByteString): DirEntry | undefined {
@@ -39,6 +46,15 @@ export class KvTable {
 
   forPrefix(prefix: ByteString, visit: (entry: DirEntry) => void): void {
     this.#entries.forPrefix(prefix, ([entry]) => visit(entry));
+  }
+
+  /** Keys whose lock the session holds, in order. */
+  heldBy(session: string): ByteString[] {
+    const keys: ByteString[] = [];
+    this.#held.forPrefix(heldKey(session, ''), (key) => {
+      keys.push(key);
+    });
+    return keys;
   }
 
   /** The greatest index of a tombstone under `prefix`, 0 when there is none. */
@@ -56,8 +72,8 @@ export class KvTable {
 
   put(rows: IndexRows, tx: Transaction, entry: DirEntry): void {
     const before = this.#entries.get(entry.Key);
-    this.#entries.set(entry.Key, Object.freeze([entry] as const));
-    tx.onRollback(() => putBack(this.#entries, entry.Key, before));
+    this.#write(entry.Key, Object.freeze([entry] as const));
+    tx.onRollback(() => this.#write(entry.Key, before));
     rows.move(tx, 'kvs');
     tx.touchKv(entry.Key);
   }
@@ -66,8 +82,8 @@ export class KvTable {
   remove(rows: IndexRows, tx: Transaction, key: ByteString): void {
     const before = this.#entries.get(key);
     if (before === undefined) return;
-    this.#entries.delete(key);
-    tx.onRollback(() => putBack(this.#entries, key, before));
+    this.#write(key, undefined);
+    tx.onRollback(() => this.#write(key, before));
     rows.move(tx, 'kvs');
     tx.touchKv(key);
   }
@@ -92,8 +108,22 @@ export class KvTable {
 
   /** A copy that later writes do not reach; O(1). */
   clone(): KvTable {
-    return new KvTable(this.#entries.clone(), this.#tombstones.clone());
+    return new KvTable(this.#entries.clone(), this.#tombstones.clone(), this.#held.clone());
   }
+
+  #write(key: ByteString, stored: Stored | undefined): void {
+    const holder = this.#entries.get(key)?.[0].Session ?? '';
+    const nextHolder = stored?.[0].Session ?? '';
+    putBack(this.#entries, key, stored);
+    if (holder === nextHolder) return;
+    if (holder !== '') this.#held.delete(heldKey(holder, key));
+    if (nextHolder !== '') this.#held.set(heldKey(nextHolder, key), key);
+  }
+}
+
+/** Session ids match without regard to case, keys exactly. */
+function heldKey(session: string, key: ByteString): string {
+  return `${session.toLowerCase()}\0${key}`;
 }
 
 function putBack<V>(map: OrderedMap<V>, key: string, before: V | undefined): void {

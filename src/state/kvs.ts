@@ -6,17 +6,21 @@ import type { ByteString } from '../lib/index.ts';
 import { CallError, type DirEntry, type KVSRequest } from '../model/index.ts';
 import type { IndexRows } from './index-rows.ts';
 import type { KvTable } from './kv-table.ts';
+import type { SessionTable } from './session-table.ts';
 import type { Transaction } from './transaction.ts';
-import { isUuid } from './uuid.ts';
 
 export interface KvTables {
   readonly kv: KvTable;
   readonly rows: IndexRows;
 }
 
+export interface LockTables extends KvTables {
+  readonly sessions: SessionTable;
+}
+
 type Wanted = KVSRequest['DirEnt'];
 
-export function applyKvs(tables: KvTables, tx: Transaction, request: KVSRequest): boolean | null {
+export function applyKvs(tables: LockTables, tx: Transaction, request: KVSRequest): boolean | null {
   const wanted = request.DirEnt;
   switch (request.Op) {
     case 'set':
@@ -33,34 +37,29 @@ export function applyKvs(tables: KvTables, tx: Transaction, request: KVSRequest)
       deleteTree(tables, tx, wanted.Key);
       return null;
     case 'lock':
-      requireSession(wanted.Session ?? '');
-      return false;
+      return lock(tables, tx, wanted);
     case 'unlock':
-      if (!wanted.Session) throw new CallError('missing session');
-      // Nobody holds a lock without a session; what is not held by the caller is not released.
-      return false;
+      return unlock(tables, tx, wanted);
     default:
       throw new CallError(`Invalid KVS operation '${request.Op as string}'`);
   }
 }
 
-/** @throws CallError always, in the peer's words: no session exists. */
-function requireSession(id: string): void {
-  if (id === '') throw new CallError('missing session');
-  if (!isUuid(id)) throw new CallError('failed session lookup: index error: UUID must be 36 characters');
-  throw new CallError(`invalid session "${id}"`);
+/** Keeps the holder but takes the lock index of the request, which a plain set leaves at 0. */
+export function set(tables: KvTables, tx: Transaction, wanted: Wanted): void {
+  write(tables, tx, wanted, wanted.LockIndex ?? 0, tables.kv.get(wanted.Key)?.Session ?? '');
 }
 
-/** Keeps the holder but takes the lock index of the request, which a plain set leaves at 0. */
-function set({ kv, rows }: KvTables, tx: Transaction, wanted: Wanted): void {
+/** Writes the row unless it says the same already. */
+function write({ kv, rows }: KvTables, tx: Transaction, wanted: Wanted, LockIndex: number, Session: string): void {
   const before = kv.get(wanted.Key);
   const Value = wanted.Value && wanted.Value.length > 0 ? wanted.Value : null;
-  const LockIndex = wanted.LockIndex ?? 0;
   const Flags = wanted.Flags ?? 0n;
   if (
     before !== undefined &&
     before.LockIndex === LockIndex &&
     before.Flags === Flags &&
+    before.Session === Session &&
     sameBytes(before.Value, Value)
   ) {
     return;
@@ -70,28 +69,63 @@ function set({ kv, rows }: KvTables, tx: Transaction, wanted: Wanted): void {
     Key: wanted.Key,
     Flags,
     Value,
-    Session: before?.Session ?? '',
+    Session,
     CreateIndex: before?.CreateIndex ?? tx.index,
     ModifyIndex: tx.index,
   };
   kv.put(rows, tx, Object.freeze(entry));
 }
 
-function compareAndSet(tables: KvTables, tx: Transaction, wanted: Wanted): boolean {
+/**
+ * Takes the lock of a key and writes it. The holder may do so again and keeps its lock index; every new holder gets the
+ * next one.
+ * @returns false when another session holds it.
+ */
+export function lock(tables: LockTables, tx: Transaction, wanted: Wanted): boolean {
+  const session = wanted.Session ?? '';
+  if (session === '') throw new CallError('missing session');
+  if (tables.sessions.get(session) === undefined) throw new CallError(`invalid session "${session}"`);
+  const before = tables.kv.get(wanted.Key);
+  if (before !== undefined && before.Session !== '' && before.Session !== session) return false;
+  const again = before?.Session === session;
+  write(tables, tx, wanted, (before?.LockIndex ?? 0) + (again ? 0 : 1), session);
+  return true;
+}
+
+/**
+ * Gives the lock up and writes the key; the lock index stays.
+ * @returns false when the session does not hold it.
+ */
+export function unlock(tables: KvTables, tx: Transaction, wanted: Wanted): boolean {
+  const session = wanted.Session ?? '';
+  if (session === '') throw new CallError('missing session');
+  const before = tables.kv.get(wanted.Key);
+  if (before === undefined || before.Session !== session) return false;
+  write(tables, tx, wanted, before.LockIndex, '');
+  return true;
+}
+
+/** Frees a locked key whose session has ended; its value stays. */
+export function releaseKey(tables: KvTables, tx: Transaction, key: ByteString): void {
+  const before = tables.kv.get(key);
+  if (before !== undefined) write(tables, tx, before, before.LockIndex, '');
+}
+
+export function compareAndSet(tables: KvTables, tx: Transaction, wanted: Wanted): boolean {
   // 0 means: only when it does not exist.
   if ((tables.kv.get(wanted.Key)?.ModifyIndex ?? 0) !== (wanted.ModifyIndex ?? 0)) return false;
   set(tables, tx, wanted);
   return true;
 }
 
-function deleteKey({ kv, rows }: KvTables, tx: Transaction, key: ByteString): void {
+export function deleteKey({ kv, rows }: KvTables, tx: Transaction, key: ByteString): void {
   if (kv.get(key) === undefined) return;
   kv.bury(rows, tx, key);
   kv.remove(rows, tx, key);
 }
 
 /** What does not exist counts as deleted, whatever index was given. */
-function compareAndDelete(tables: KvTables, tx: Transaction, wanted: Wanted): boolean {
+export function compareAndDelete(tables: KvTables, tx: Transaction, wanted: Wanted): boolean {
   const before = tables.kv.get(wanted.Key);
   if (before === undefined) return true;
   if (before.ModifyIndex !== (wanted.ModifyIndex ?? 0)) return false;
@@ -100,7 +134,7 @@ function compareAndDelete(tables: KvTables, tx: Transaction, wanted: Wanted): bo
 }
 
 /** One tombstone for the whole prefix; none for the empty prefix, whose index is the table's anyway. */
-function deleteTree({ kv, rows }: KvTables, tx: Transaction, prefix: ByteString): void {
+export function deleteTree({ kv, rows }: KvTables, tx: Transaction, prefix: ByteString): void {
   const keys: ByteString[] = [];
   kv.forPrefix(prefix, (entry) => {
     keys.push(entry.Key);

@@ -17,8 +17,9 @@ import {
   type Unindexed,
 } from '../model/index.ts';
 import type { NodeEntry } from './catalog.ts';
-import { deleteNode, writeCheck, writeNode, writeService, type CatalogTables } from './catalog-writes.ts';
+import { type CatalogTables, deleteNode, writeCheck, writeNode, writeService } from './catalog-writes.ts';
 import { sameRecord } from './same.ts';
+import { endSessionsOfCheck } from './session-writes.ts';
 import type { Transaction } from './transaction.ts';
 import { isUuid } from './uuid.ts';
 
@@ -27,24 +28,42 @@ const serviceIgnored: ReadonlySet<string> = new Set(['CreateIndex', 'ModifyIndex
 const checkIgnored: ReadonlySet<string> = new Set(['CreateIndex', 'ModifyIndex', 'Type']);
 
 export function applyRegister(tables: CatalogTables, tx: Transaction, request: RegisterRequest): null {
-  registerNode(tables, tx, request);
-  if (request.Service) registerService(tables, tx, request.Node, request.Service);
-  if (request.Check) registerCheck(tables, tx, request.Node, request.Check);
-  for (const check of request.Checks ?? []) registerCheck(tables, tx, request.Node, check);
+  const { Node: name } = request;
+  if (tables.catalog.node(name) === undefined || !request.SkipNodeUpdate) {
+    const node: Unindexed<Node> = {
+      ID: request.ID ?? '',
+      Node: name,
+      Address: request.Address,
+      Datacenter: request.Datacenter,
+      TaggedAddresses: request.TaggedAddresses ?? null,
+      Meta: request.NodeMeta ?? null,
+    };
+    explained('failed inserting node: ', '', () => ensureNode(tables, tx, node));
+  }
+  const { Service } = request;
+  if (Service) explained('failed inserting service: ', '', () => ensureService(tables, tx, name, Service));
+  for (const check of [...(request.Check ? [request.Check] : []), ...(request.Checks ?? [])]) {
+    if (check.Node !== name) throw new CallError(`check node "${check.Node}" does not match node "${name}"`);
+    explained('failed inserting check: ', ` on node "${name}"`, () => ensureCheck(tables, tx, check));
+  }
   return null;
 }
 
-function registerNode(tables: CatalogTables, tx: Transaction, request: RegisterRequest): void {
-  const existing = tables.catalog.node(request.Node);
-  if (existing !== undefined && request.SkipNodeUpdate) return;
-  const wanted: Unindexed<Node> = {
-    ID: request.ID ?? '',
-    Node: request.Node,
-    Address: request.Address,
-    Datacenter: request.Datacenter,
-    TaggedAddresses: request.TaggedAddresses ?? null,
-    Meta: request.NodeMeta ?? null,
-  };
+/** Says which part of the registration failed. */
+function explained(before: string, after: string, step: () => void): void {
+  try {
+    step();
+  } catch (error) {
+    throw error instanceof CallError ? new CallError(before + error.message + after, { cause: error }) : error;
+  }
+}
+
+/**
+ * Writes the node unless it says the same already.
+ * @throws CallError when the name belongs to another node that is alive.
+ */
+export function ensureNode(tables: CatalogTables, tx: Transaction, wanted: Unindexed<Node>): void {
+  const existing = tables.catalog.node(wanted.Node);
   if (existing !== undefined && sameRecord(existing.node, wanted, nodeIgnored)) return;
   const CreateIndex = claimIdentity(tables, tx, wanted, existing) ?? tx.index;
   writeNode(tables, tx, Object.freeze({ ...wanted, CreateIndex, ModifyIndex: tx.index }));
@@ -62,7 +81,7 @@ function claimIdentity(
   named: NodeEntry | undefined,
 ): number | undefined {
   if (wanted.ID === '') return named?.node.CreateIndex;
-  if (!isUuid(wanted.ID)) throw new CallError('failed inserting node: index error: UUID must be 36 characters');
+  if (!isUuid(wanted.ID)) throw new CallError('index error: UUID must be 36 characters');
   const known = tables.catalog.nodeById(wanted.ID);
   if (known?.node.Node === wanted.Node) return known.node.CreateIndex;
   const owner = named?.node;
@@ -70,7 +89,7 @@ function claimIdentity(
     // A node that never said its id may be given one; a rename may not take its name.
     if (owner.ID !== '' || known !== undefined) {
       throw new CallError(
-        `failed inserting node: Error while renaming Node ID: "${wanted.ID}": Node name ${wanted.Node} ` +
+        `Error while renaming Node ID: "${wanted.ID}": Node name ${wanted.Node} ` +
           `is reserved by node ${owner.ID} with name ${owner.Node} (${owner.Address})`,
       );
     }
@@ -87,9 +106,20 @@ function isAlive(entry: NodeEntry): boolean {
   return check !== undefined && check.Status !== 'critical';
 }
 
-function registerService(tables: CatalogTables, tx: Transaction, node: string, service: Unindexed<NodeService>): void {
+/**
+ * Writes the service on a node unless it says the same already.
+ * @throws CallError when the node is unknown or the metadata is not valid.
+ */
+export function ensureService(
+  tables: CatalogTables,
+  tx: Transaction,
+  node: string,
+  service: Unindexed<NodeService>,
+): void {
   const problem = metaProblem(service.Meta ?? {});
-  if (problem !== null) throw new CallError(`failed inserting service: Invalid Service Meta: ${problem}`);
+  if (problem !== null) throw new CallError(`Invalid Service Meta: ${problem}`);
+  const entry = tables.catalog.node(node);
+  if (entry === undefined) throw new CallError('Missing node registration');
   const wanted: Unindexed<NodeService> = {
     ...service,
     Kind: service.Kind ?? '',
@@ -103,7 +133,7 @@ function registerService(tables: CatalogTables, tx: Transaction, node: string, s
     Proxy: service.Proxy ?? emptyProxy,
     Connect: service.Connect ?? emptyConnect,
   };
-  const before = tables.catalog.node(node)?.services.get(wanted.ID.toLowerCase())?.service;
+  const before = entry.services.get(wanted.ID.toLowerCase())?.service;
   if (before !== undefined && sameRecord(before, wanted, serviceIgnored)) return;
   const CreateIndex = before?.CreateIndex ?? tx.index;
   writeService(tables, tx, node, Object.freeze({ ...wanted, CreateIndex, ModifyIndex: tx.index }));
@@ -112,14 +142,16 @@ function registerService(tables: CatalogTables, tx: Transaction, node: string, s
 /** In place of weights that are not given or not valid. */
 const defaultWeights = Object.freeze({ Passing: 1, Warning: 1 });
 
-function registerCheck(tables: CatalogTables, tx: Transaction, node: string, check: Unindexed<HealthCheck>): void {
-  if (check.Node !== node) throw new CallError(`check node "${check.Node}" does not match node "${node}"`);
-  const entry = tables.catalog.node(node)!;
+/**
+ * Writes the check unless it says the same already; a critical one ends the sessions bound to it in any case.
+ * @throws CallError when its node or service is unknown.
+ */
+export function ensureCheck(tables: CatalogTables, tx: Transaction, check: Unindexed<HealthCheck>): void {
+  const entry = tables.catalog.node(check.Node);
+  if (entry === undefined) throw new CallError('Missing node registration');
   const ServiceID = check.ServiceID ?? '';
   const service = ServiceID === '' ? undefined : entry.services.get(ServiceID.toLowerCase())?.service;
-  if (ServiceID !== '' && service === undefined) {
-    throw new CallError(`failed inserting check: Missing service registration on node "${node}"`);
-  }
+  if (ServiceID !== '' && service === undefined) throw new CallError('Missing service registration');
   const wanted: Unindexed<HealthCheck> = {
     ...check,
     Name: check.Name ?? '',
@@ -136,8 +168,9 @@ function registerCheck(tables: CatalogTables, tx: Transaction, node: string, che
   if (before !== undefined && sameRecord(before, wanted, checkIgnored)) {
     // The peer moves the table's row even so, visible in every answer that carries it (raft.md §8).
     tables.rows.move(tx, 'checks');
-    return;
+  } else {
+    const CreateIndex = before?.CreateIndex ?? tx.index;
+    writeCheck(tables, tx, Object.freeze({ ...wanted, CreateIndex, ModifyIndex: tx.index }));
   }
-  const CreateIndex = before?.CreateIndex ?? tx.index;
-  writeCheck(tables, tx, Object.freeze({ ...wanted, CreateIndex, ModifyIndex: tx.index }));
+  if (wanted.Status === 'critical') endSessionsOfCheck(tables, tx, check.Node, check.CheckID);
 }

@@ -16,6 +16,7 @@ import type {
   NodeInfo,
   NodeService,
   ServiceNode,
+  Session,
 } from '../model/index.ts';
 import { Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from './catalog.ts';
 import type { CommandName, CommandOf, CommandResult } from './command.ts';
@@ -24,6 +25,8 @@ import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './i
 import { KvTable, type Tombstone } from './kv-table.ts';
 import { applyKvs } from './kvs.ts';
 import { applyRegister } from './register.ts';
+import { type SessionChange, SessionTable } from './session-table.ts';
+import { applySession } from './session.ts';
 import { applyTombstone } from './tombstone.ts';
 import { Transaction } from './transaction.ts';
 import { watchKeys, Watches } from './watches.ts';
@@ -32,6 +35,7 @@ import { watchKeys, Watches } from './watches.ts';
 interface Tables {
   readonly catalog: Catalog;
   readonly kv: KvTable;
+  readonly sessions: SessionTable;
   readonly rows: IndexRows;
 }
 
@@ -47,6 +51,7 @@ export interface StateSnapshot {
   readonly nodes: readonly NodeInfo[];
   readonly nodeRows: readonly Node[];
   readonly kv: KvTable;
+  readonly sessions: readonly Session[];
   readonly indexRows: readonly IndexRow[];
 }
 
@@ -58,15 +63,23 @@ const appliers: {
   Register: applyRegister,
   Deregister: applyDeregister,
   KVS: applyKvs,
+  Session: applySession,
   Tombstone: applyTombstone,
 };
 
 export class StateStore {
   readonly #catalog = new Catalog();
   readonly #kv = new KvTable();
+  readonly #sessions = new SessionTable();
   readonly #rows = new IndexRows();
   readonly #watches = new Watches();
-  readonly #tables: Tables = { catalog: this.#catalog, kv: this.#kv, rows: this.#rows };
+  readonly #sessionListeners = new Set<(change: SessionChange) => void>();
+  readonly #tables: Tables = {
+    catalog: this.#catalog,
+    kv: this.#kv,
+    sessions: this.#sessions,
+    rows: this.#rows,
+  };
   #lastIndex = 0;
 
   /** Index of the last command applied, failed ones included. */
@@ -101,7 +114,19 @@ export class StateStore {
       throw error;
     }
     tx.commit();
+    for (const change of tx.sessionChanges) for (const listener of this.#sessionListeners) listener(change);
     return result;
+  }
+
+  /**
+   * Tells of every session that begins or ends, in order, after the command that did it.
+   * @returns ends that.
+   */
+  onSessionChange(listener: (change: SessionChange) => void): () => void {
+    this.#sessionListeners.add(listener);
+    return () => {
+      this.#sessionListeners.delete(listener);
+    };
   }
 
   /** See {@link Watches.watch}. */
@@ -119,6 +144,7 @@ export class StateStore {
       nodes: this.#catalog.nodeInfos,
       nodeRows: this.#catalog.nodeList,
       kv: this.#kv.clone(),
+      sessions: this.#sessions.list,
       indexRows: this.#rows.all(),
     };
   }
@@ -277,6 +303,27 @@ export class StateStore {
       if (keys.at(-1) !== name) keys.push(name);
     });
     return this.#answer(index, keys.length === 0 ? null : keys);
+  }
+
+  /**
+   * The session in a list of one, or null.
+   * @throws CallError when the id is not a UUID.
+   */
+  session(id: string, watch?: WatchList): Answer<readonly [Session] | null> {
+    watch?.push(watchKeys.session(id));
+    const found = this.#sessions.get(id);
+    return this.#answer(this.#rows.get('sessions'), found === undefined ? null : [found]);
+  }
+
+  /** All sessions, ordered by id. */
+  sessions(watch?: WatchList): Answer<readonly Session[]> {
+    watch?.push(watchKeys.sessions);
+    return this.#answer(this.#rows.get('sessions'), this.#sessions.list);
+  }
+
+  nodeSessions(node: string, watch?: WatchList): Answer<readonly Session[]> {
+    watch?.push(watchKeys.sessionsOfNode(node));
+    return this.#answer(this.#rows.get('sessions'), this.#sessions.ofNode(node));
   }
 
   /** Keys and values left by deletions, for tests and snapshots. */

@@ -3,11 +3,14 @@
  * inverse here, and a command that fails half-way is undone backwards. What was touched wakes watchers only when the
  * whole command stands (reference/raft.md §6.4).
  */
+import type { SessionChange } from './session-table.ts';
 import type { Watches, WatchGroup } from './watches.ts';
 
 export class Transaction {
   /** Log index of the command; becomes the ModifyIndex of what it writes. */
   readonly index: number;
+  /** What became of sessions, in order; to be told on when the command stands. */
+  readonly sessionChanges: SessionChange[] = [];
   readonly #watches: Watches;
   readonly #inverses: (() => void)[] = [];
   readonly #touched = new Set<WatchGroup>();

@@ -16,6 +16,10 @@ export const watchKeys = {
   checks: 'checks',
   /** Any deletion in the KV table. */
   tombstones: 'tombstones',
+  /** Any session. */
+  sessions: 'sessions',
+  session: (id: string): string => `session:${id.toLowerCase()}`,
+  sessionsOfNode: (name: string): string => `sessions-of-node:${name.toLowerCase()}`,
   /** A node's row and the services on it. */
   node: (name: string): string => `node:${name.toLowerCase()}`,
   checksOfNode: (name: string): string => `checks-of-node:${name.toLowerCase()}`,
