@@ -1,3 +1,5 @@
+export * from './acl.ts';
+export type * from './acl-calls.ts';
 export * from './catalog.ts';
 export * from './calls.ts';
 export * from './definition.ts';
