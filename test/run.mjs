@@ -14,6 +14,7 @@ const suites = [
   { name: 'unit', serial: false },
   { name: 'simulation', serial: false },
   { name: 'golden', serial: true },
+  { name: 'chaos', serial: true },
   { name: 'engine', serial: true },
 ];
 
