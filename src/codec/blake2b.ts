@@ -32,7 +32,7 @@ const schedule: readonly (readonly number[])[] = [
   'db7ec13950f4862a',
   '6fe9b308c2d714a5',
   'a2847615fb9e3cd0',
-].map((digits) => [...digits].map((digit) => Number.parseInt(digit, 16)));
+].map((digits) => Array.from(digits, (digit) => Number.parseInt(digit, 16)));
 
 /** Columns, then diagonals, of the 4 × 4 state. */
 const quarters: readonly (readonly [number, number, number, number])[] = [

@@ -19,6 +19,7 @@ import { type Answer, badRequest, Body, empty, type Header, HttpError, type Sink
 import type { Api } from './api.ts';
 import { catalogEndpoints } from './catalog-endpoint.ts';
 import { healthEndpoints } from './health-endpoint.ts';
+import { intentionEndpoints } from './intention-endpoint.ts';
 import { kvEndpoints } from './kv-endpoint.ts';
 import type { HttpOptions } from './options.ts';
 import { percentDecode, Query } from './query-string.ts';
@@ -97,6 +98,7 @@ class Service implements HttpServer {
       ...healthEndpoints(api),
       ...kvEndpoints(api),
       ...sessionEndpoints(api),
+      ...intentionEndpoints(api),
       ...statusEndpoints(api),
       ...uiDataEndpoints(api),
     ]);

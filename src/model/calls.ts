@@ -4,6 +4,7 @@
  */
 import type { ByteString } from '../lib/index.ts';
 import type { CheckServiceNode, HealthCheck, Node, NodeInfo, NodeService, RaftIndex, ServiceNode } from './catalog.ts';
+import type { IntentionCalls } from './intention.ts';
 import type { DirEntry, KvOp } from './kv.ts';
 import type {
   ChecksInStateRequest,
@@ -55,7 +56,7 @@ export interface KeyListRequest extends DCRequest {
 export type IndexedSessions = QueryMeta & { readonly Sessions: readonly Session[] | null };
 
 /** Request and reply of every call. */
-export interface Calls {
+export interface Calls extends IntentionCalls {
   'Status.Ping': { request: QueryOptions; reply: null };
   /** `host:port` of the leader, "" when there is none. */
   'Status.Leader': { request: DCRequest; reply: string };

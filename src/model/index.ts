@@ -4,6 +4,7 @@ export * from './catalog.ts';
 export * from './calls.ts';
 export * from './definition.ts';
 export * from './filter-fields.ts';
+export * from './intention.ts';
 export type * from './interface-address.ts';
 export * from './kv.ts';
 export * from './member.ts';

@@ -14,6 +14,7 @@ const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
   KVS: ['fsm', 'kvs'],
   Session: ['fsm', 'session'],
   Tombstone: ['fsm', 'tombstone'],
+  Intention: ['fsm', 'intention'],
 };
 
 /**

@@ -11,6 +11,7 @@ import type { CommandLog } from './command-log.ts';
 import type { Endpoint, Handlers } from './endpoint.ts';
 import { healthHandlers } from './health.ts';
 import { internalHandlers } from './internal.ts';
+import { intentionHandlers } from './intention.ts';
 import { kvsHandlers } from './kvs.ts';
 import { LockDelays } from './lock-delays.ts';
 import { type DistancesFrom, noDistances } from './near.ts';
@@ -88,6 +89,7 @@ export function createServer(options: ServerOptions): Server {
       random,
       ttlMinMs: options.sessionTtlMinMs ?? sessionTtlMinMsDefault,
     }),
+    ...intentionHandlers(endpoint, { random }),
     ...internalHandlers(endpoint),
   };
   const gc = new TombstoneGc({ store, log, clock, logger, datacenter });

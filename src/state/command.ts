@@ -2,7 +2,7 @@
  * Everything that changes replicated state is a command in one ordered log; applying the same commands in the same
  * order gives the same state on every server. A command's number is its first byte in the log (reference/raft.md §4.2).
  */
-import type { DeregisterRequest, KVSRequest, RegisterRequest, SessionRequest, WriteRequest } from '../model/index.ts';
+import type { DeregisterRequest, IntentionRequest, KVSRequest, RegisterRequest, SessionRequest, WriteRequest } from '../model/index.ts';
 
 /** Forgets deletions up to an index, so that the tombstones table does not grow for ever. */
 export interface TombstoneRequest extends WriteRequest {
@@ -20,6 +20,7 @@ export interface Commands {
   /** The ID of a new session. */
   Session: { request: SessionRequest; result: string | null };
   Tombstone: { request: TombstoneRequest; result: null };
+  Intention: { request: IntentionRequest; result: null };
 }
 
 export type CommandName = keyof Commands;
@@ -34,4 +35,5 @@ export const commandNumbers: Readonly<Record<CommandName, number>> = {
   KVS: 2,
   Session: 3,
   Tombstone: 5,
+  Intention: 12,
 };

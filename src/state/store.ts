@@ -12,6 +12,7 @@ import type {
   CheckServiceNode,
   DirEntry,
   HealthCheck,
+  Intention,
   Node,
   NodeInfo,
   NodeService,
@@ -22,6 +23,7 @@ import { Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from 
 import type { CommandName, CommandOf, CommandResult } from './command.ts';
 import { applyDeregister } from './deregister.ts';
 import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
+import { applyIntention, IntentionTable } from './intention.ts';
 import { KvTable, type Tombstone } from './kv-table.ts';
 import { applyKvs } from './kvs.ts';
 import { applyRegister } from './register.ts';
@@ -36,6 +38,7 @@ interface Tables {
   readonly catalog: Catalog;
   readonly kv: KvTable;
   readonly sessions: SessionTable;
+  readonly intentions: IntentionTable;
   readonly rows: IndexRows;
 }
 
@@ -52,6 +55,7 @@ export interface StateSnapshot {
   readonly nodeRows: readonly Node[];
   readonly kv: KvTable;
   readonly sessions: readonly Session[];
+  readonly intentions: readonly Intention[];
   readonly indexRows: readonly IndexRow[];
 }
 
@@ -65,6 +69,7 @@ const appliers: {
   KVS: applyKvs,
   Session: applySession,
   Tombstone: applyTombstone,
+  Intention: applyIntention,
 };
 
 export class StateStore {
@@ -73,11 +78,14 @@ export class StateStore {
   readonly #sessions = new SessionTable();
   readonly #rows = new IndexRows();
   readonly #watches = new Watches();
+  /** See intention.ts for what can be asked. */
+  readonly intentions = new IntentionTable(this.#rows);
   readonly #sessionListeners = new Set<(change: SessionChange) => void>();
   readonly #tables: Tables = {
     catalog: this.#catalog,
     kv: this.#kv,
     sessions: this.#sessions,
+    intentions: this.intentions,
     rows: this.#rows,
   };
   #lastIndex = 0;
@@ -145,6 +153,7 @@ export class StateStore {
       nodeRows: this.#catalog.nodeList,
       kv: this.#kv.clone(),
       sessions: this.#sessions.list,
+      intentions: this.intentions.list().result,
       indexRows: this.#rows.all(),
     };
   }

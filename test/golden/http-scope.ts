@@ -4,8 +4,8 @@
 export const missingEndpoints: Readonly<Record<string, string>> = {
   '/v1/acl': 'ACLs',
   '/v1/internal/acl': 'ACLs',
-  '/v1/agent/connect': 'Connect',
-  '/v1/connect': 'Connect',
+  '/v1/agent/connect/ca': 'Connect',
+  '/v1/connect/ca': 'Connect',
   '/v1/catalog/gateway-services': 'Connect',
   '/v1/internal/ui/gateway': 'Connect',
   '/v1/discovery-chain': 'Connect',

@@ -1,0 +1,45 @@
+/** `/v1/agent/connect/`: what a proxy or a native application of the mesh asks its agent (reference/http-api.md §9.1). */
+import { defaultNamespace, intentionCoversSource, intentionText, parseSpiffeId } from '../model/index.ts';
+import { type Answer, badRequest, json } from './answer.ts';
+import type { Api } from './api.ts';
+import { decodeBody, string, struct } from './decode.ts';
+import { parseTarget } from './read-options.ts';
+import type { ApiRequest } from './request.ts';
+import type { Endpoint } from './routes.ts';
+
+interface AuthorizeBody {
+  readonly Target: string;
+  readonly ClientCertURI: string;
+  readonly ClientCertSerial: string;
+}
+
+const authorizeBody = struct<AuthorizeBody>({
+  Target: ['Target', string],
+  ClientCertURI: ['ClientCertURI', string],
+  ClientCertSerial: ['ClientCertSerial', string],
+});
+
+export function agentConnectEndpoints(api: Api): readonly Endpoint[] {
+  return [{ pattern: '/v1/agent/connect/authorize', methods: { POST: (request) => authorize(api, request) } }];
+}
+
+/** May the holder of this certificate connect to the target? The TLS library has verified the certificate itself. */
+async function authorize(api: Api, request: ApiRequest): Promise<Answer> {
+  const prefix = 'Bad request: Request decode failed: ';
+  const body = decodeBody<AuthorizeBody>(await request.body(), authorizeBody, prefix);
+  const { Target = '', ClientCertURI = '' } = body;
+  if (Target === '') throw badRequest('Target service must be specified');
+  const client = parseSpiffeId(ClientCertURI);
+  if (client === null) throw badRequest('ClientCertURI not a valid Connect identifier');
+  if (client.kind !== 'service') throw badRequest('ClientCertURI not a valid Service identifier');
+  const reply = await api.caller.call('Intention.Match', {
+    ...parseTarget(request, api.options()),
+    Match: { Type: 'destination', Entries: [{ Namespace: defaultNamespace, Name: Target }] },
+  });
+  const decisive = reply.Matches[0]?.find((one) => intentionCoversSource(one, client.namespace, client.service));
+  const verdict =
+    decisive === undefined
+      ? { Authorized: true, Reason: 'ACLs disabled, access is allowed by default' }
+      : { Authorized: decisive.Action === 'allow', Reason: `Matched intention: ${intentionText(decisive)}` };
+  return json(request, verdict, [['X-Cache', 'MISS']]);
+}
