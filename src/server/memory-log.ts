@@ -4,11 +4,13 @@
  */
 import type { Clock, Metrics } from '../ports/index.ts';
 import type { CommandName, CommandOf, CommandResult, StateStore } from '../state/index.ts';
+import { aclCommandSamples } from './acl/command-samples.ts';
 import type { CommandLog } from './command-log.ts';
 
 const applyCounter: readonly string[] = ['raft', 'apply'];
 const applySample: readonly string[] = ['raft', 'fsm', 'apply'];
 const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
+  ...aclCommandSamples,
   Register: ['fsm', 'register'],
   Deregister: ['fsm', 'deregister'],
   KVS: ['fsm', 'kvs'],

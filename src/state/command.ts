@@ -3,6 +3,7 @@
  * order gives the same state on every server. A command's number is its first byte in the log (reference/raft.md §4.2).
  */
 import type { DeregisterRequest, IntentionRequest, KVSRequest, RegisterRequest, SessionRequest, WriteRequest } from '../model/index.ts';
+import { aclCommandNumbers, type AclCommands } from './acl.ts';
 
 /** Forgets deletions up to an index, so that the tombstones table does not grow for ever. */
 export interface TombstoneRequest extends WriteRequest {
@@ -12,7 +13,7 @@ export interface TombstoneRequest extends WriteRequest {
 }
 
 /** Payload and result of every command, by name. */
-export interface Commands {
+export interface Commands extends AclCommands {
   Register: { request: RegisterRequest; result: null };
   Deregister: { request: DeregisterRequest; result: null };
   /** null for unconditional operations, else whether it was applied. */
@@ -30,6 +31,7 @@ export type CommandResult<T extends CommandName = CommandName> = Commands[T]['re
 
 /** Type numbers in the log. */
 export const commandNumbers: Readonly<Record<CommandName, number>> = {
+  ...aclCommandNumbers,
   Register: 0,
   Deregister: 1,
   KVS: 2,

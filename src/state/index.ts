@@ -1,3 +1,5 @@
+export { aclPolicyHash, aclRoleHash, aclTokenHash } from './acl-hash.ts';
+export { type AclCommandName, type AclCommands, type AclSnapshot, type AclTables, isLegacyToken } from './acl.ts';
 export { type Command, type CommandName, commandNumbers, type CommandOf, type CommandResult } from './command.ts';
 export type { TombstoneRequest } from './command.ts';
 export type { IndexRow } from './index-rows.ts';

@@ -19,6 +19,7 @@ import type {
   ServiceNode,
   Session,
 } from '../model/index.ts';
+import { aclAppliers, type AclSnapshot, AclTables } from './acl.ts';
 import { Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from './catalog.ts';
 import type { CommandName, CommandOf, CommandResult } from './command.ts';
 import { applyDeregister } from './deregister.ts';
@@ -35,6 +36,7 @@ import { watchKeys, Watches } from './watches.ts';
 
 /** The tables a command may change. */
 interface Tables {
+  readonly acl: AclTables;
   readonly catalog: Catalog;
   readonly kv: KvTable;
   readonly sessions: SessionTable;
@@ -56,6 +58,7 @@ export interface StateSnapshot {
   readonly kv: KvTable;
   readonly sessions: readonly Session[];
   readonly intentions: readonly Intention[];
+  readonly acl: AclSnapshot;
   readonly indexRows: readonly IndexRow[];
 }
 
@@ -64,6 +67,7 @@ type WatchList = string[] | undefined;
 const appliers: {
   readonly [T in CommandName]: (tables: Tables, tx: Transaction, request: CommandOf<T>['request']) => CommandResult<T>;
 } = {
+  ...aclAppliers,
   Register: applyRegister,
   Deregister: applyDeregister,
   KVS: applyKvs,
@@ -81,7 +85,10 @@ export class StateStore {
   /** See intention.ts for what can be asked. */
   readonly intentions = new IntentionTable(this.#rows);
   readonly #sessionListeners = new Set<(change: SessionChange) => void>();
+  /** See acl.ts for what can be asked. */
+  readonly acl = new AclTables(this.#rows);
   readonly #tables: Tables = {
+    acl: this.acl,
     catalog: this.#catalog,
     kv: this.#kv,
     sessions: this.#sessions,
@@ -154,6 +161,7 @@ export class StateStore {
       kv: this.#kv.clone(),
       sessions: this.#sessions.list,
       intentions: this.intentions.list().result,
+      acl: this.acl.snapshot(),
       indexRows: this.#rows.all(),
     };
   }
