@@ -765,7 +765,8 @@ describe.skipIf(skip)('rows of the registrator tables', () => {
       );
       if (!checksHold(seen, checks, at)) expect(seen, `checks at ${at}`).toEqual(checks);
       const critical = checks.some(({ status }) => status === 'critical');
-      const endpoint = `${service.address}:${service.port}`;
+      // Consul answers SRV with the IPv6 address of a service that has one.
+      const endpoint = `${service.lanV6?.Address ?? service.address}:${service.port}`;
       const inDns = await world.settled(
         () => world.inDns(service.name),
         (found) => found.includes(endpoint) !== critical,

@@ -26,6 +26,8 @@ export interface AgentProcessOptions {
   readonly netns?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
+  /** Another program that understands the same command line; our own when not given. */
+  readonly program?: string;
 }
 
 export class AgentProcess {
@@ -72,10 +74,9 @@ export class AgentProcess {
 
   /** Starts it and waits for nothing. */
   launch(): void {
-    const { ports, netns = '', env = {}, args = [] } = this.#options;
+    const { ports, netns = '', env = {}, args = [], program } = this.#options;
     const command = [
-      process.execPath,
-      bundle,
+      ...(program === undefined ? [process.execPath, bundle] : [program]),
       'agent',
       '-dev',
       '-log-level=debug',

@@ -144,13 +144,14 @@ export class Registered {
     });
     const answer = await askTcp(this.agent.address, this.#dnsPort, query);
     const { answers = [], additionals = [] } = decode(answer);
-    return answers.flatMap((each) => {
+    const endpoints = answers.flatMap((each) => {
       if (each.type !== 'SRV') return [];
       const { target, port } = each.data;
       return additionals.flatMap((record) =>
         (record.type === 'A' || record.type === 'AAAA') && record.name === target ? [`${record.data}:${port}`] : [],
       );
     });
+    return [...new Set(endpoints)];
   }
 
   /** Waits until `look` gives what is expected; the last thing seen otherwise, for the assertion to show. */
