@@ -49,6 +49,7 @@ export function httpOptions(config: Config): HttpOptions {
     useCache: config.http.useCache,
     maxConnsPerClient: config.limits.httpMaxConnsPerClient,
     kvMaxValueSize: config.limits.kvMaxValueBytes,
+    txnMaxRequestSize: config.limits.txnMaxBytes,
     discoveryMaxStaleMs: config.discoveryMaxStaleMs,
     disableUnprintableFilter: config.http.disableUnprintableCharFilter,
     translateWanAddrs: config.addresses.translateWan,

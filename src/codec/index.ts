@@ -1,5 +1,6 @@
 export { blake2b256 } from './blake2b.ts';
 export { compileFilter, type Filter, FilterError } from './filter/index.ts';
+export { decodeGoBase64 } from './go-base64.ts';
 export {
   formatGoDuration,
   formatGoDurationMs,

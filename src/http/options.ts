@@ -15,6 +15,8 @@ export interface HttpOptions {
   readonly maxConnsPerClient: number;
   /** `limits.kv_max_value_size`, bytes. */
   readonly kvMaxValueSize: number;
+  /** `limits.txn_max_req_len`, bytes; the limit of a value counts where that is larger. */
+  readonly txnMaxRequestSize: number;
   /** `discovery_max_stale`; 0 = catalog and health reads go to the leader unless asked otherwise. */
   readonly discoveryMaxStaleMs: number;
   /** `disable_http_unprintable_char_filter`. */
@@ -36,6 +38,7 @@ export const httpOptionDefaults: Omit<HttpOptions, 'datacenter'> = {
   useCache: true,
   maxConnsPerClient: 200,
   kvMaxValueSize: 512 * 1024,
+  txnMaxRequestSize: 512 * 1024,
   discoveryMaxStaleMs: 0,
   disableUnprintableFilter: false,
   translateWanAddrs: false,

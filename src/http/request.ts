@@ -91,11 +91,12 @@ export class ApiRequest {
 
   /**
    * Reads the whole body.
+   * @param advice follows the text of the refusal.
    * @throws HttpError 413 beyond `bytesMax`.
    */
-  async body(bytesMax = bodyBytesMax): Promise<Uint8Array> {
+  async body(bytesMax = bodyBytesMax, advice = ''): Promise<Uint8Array> {
     const tooLarge = (): HttpError =>
-      new HttpError(413, `Request body too large, max size: ${bytesMax} bytes.`, { close: true });
+      new HttpError(413, `Request body too large, max size: ${bytesMax} bytes. ${advice}`.trimEnd(), { close: true });
     if ((this.contentLength ?? 0) > bytesMax) throw tooLarge();
     const chunks: Uint8Array[] = [];
     let length = 0;

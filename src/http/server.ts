@@ -28,6 +28,7 @@ import { ApiRequest } from './request.ts';
 import { encodePath, type Endpoint, Router } from './routes.ts';
 import { sessionEndpoints } from './session-endpoint.ts';
 import { statusEndpoints } from './status-endpoint.ts';
+import { txnEndpoints } from './txn-endpoint.ts';
 import { uiDataEndpoints } from './ui-data-endpoint.ts';
 
 /** Where to listen. */
@@ -97,6 +98,7 @@ class Service implements HttpServer {
       ...catalogEndpoints(api),
       ...healthEndpoints(api),
       ...kvEndpoints(api),
+      ...txnEndpoints(api),
       ...sessionEndpoints(api),
       ...intentionEndpoints(api),
       ...statusEndpoints(api),

@@ -17,6 +17,7 @@ import type {
   WriteRequest,
 } from './query.ts';
 import type { Session, SessionRequest, SessionSpecificRequest } from './session.ts';
+import type { TxnReadRequest, TxnReadResponse, TxnRequest, TxnResponse } from './txn.ts';
 
 export type Unindexed<T> = Omit<T, keyof RaftIndex>;
 
@@ -114,6 +115,10 @@ export interface Calls extends IntentionCalls {
   'Session.NodeSessions': { request: NodeSpecificRequest; reply: IndexedSessions };
   /** Restarts its TTL; never blocks. Sessions is null when it is unknown. */
   'Session.Renew': { request: SessionSpecificRequest; reply: IndexedSessions };
+  /** All operations or none; what is wrong is in the reply, not thrown. */
+  'Txn.Apply': { request: TxnRequest; reply: TxnResponse };
+  /** Reads only; never blocks. */
+  'Txn.Read': { request: TxnReadRequest; reply: TxnReadResponse };
   'Internal.NodeInfo': { request: NodeSpecificRequest; reply: QueryMeta & { readonly Dump: readonly NodeInfo[] } };
   'Internal.NodeDump': { request: DCSpecificRequest; reply: QueryMeta & { readonly Dump: readonly NodeInfo[] } };
 }

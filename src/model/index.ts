@@ -10,5 +10,6 @@ export * from './kv.ts';
 export * from './member.ts';
 export * from './query.ts';
 export * from './session.ts';
+export * from './txn.ts';
 export * from './spiffe-id.ts';
 export * from './validate-definition.ts';

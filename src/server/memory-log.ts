@@ -16,6 +16,7 @@ const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
   KVS: ['fsm', 'kvs'],
   Session: ['fsm', 'session'],
   Tombstone: ['fsm', 'tombstone'],
+  Txn: ['fsm', 'txn'],
   Intention: ['fsm', 'intention'],
 };
 

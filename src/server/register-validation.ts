@@ -27,21 +27,30 @@ export function validatedRegister(request: RegisterRequest): RegisterRequest {
   if (!request.Address && !request.SkipNodeUpdate) {
     throw new CallError('Must provide address if SkipNodeUpdate is not set');
   }
-  if (request.ID && request.ID.length !== uuidLength) {
-    throw new CallError('Bad node ID: uuid string is wrong length');
-  }
-  if (request.ID && !isUuid(request.ID)) throw new CallError('Bad node ID: uuid is improperly formatted');
+  requireNode(request);
   const checks = [...(request.Checks ?? [])];
   if (request.Check) checks.push(request.Check);
   return {
     ...request,
-    Service: request.Service ? validatedService(request.Service) : null,
+    Service: request.Service ? requireService(request.Service) : null,
     Check: null,
     Checks: checks.map((check) => completedCheck(check, request.Node)),
   };
 }
 
-function validatedService(service: Unindexed<NodeService>): Unindexed<NodeService> {
+/** @throws CallError when the node has no name, or an id that is none. */
+export function requireNode({ Node, ID }: { readonly Node: string; readonly ID?: string }): void {
+  if (!Node) throw new CallError('Must provide node');
+  if (!ID) return;
+  if (ID.length !== uuidLength) throw new CallError('Bad node ID: uuid string is wrong length');
+  if (!isUuid(ID)) throw new CallError('Bad node ID: uuid is improperly formatted');
+}
+
+/**
+ * The service with what it leaves out filled in.
+ * @throws CallError with the peer's text.
+ */
+export function requireService(service: Unindexed<NodeService>): Unindexed<NodeService> {
   if (!service.Service) throw new CallError('Must provide service name with ID');
   if (isAnyAddress(service.Address ?? '')) throw new CallError('Invalid service address');
   const complete = {

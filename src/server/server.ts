@@ -20,6 +20,7 @@ import { SessionTimers } from './session-timers.ts';
 import { sessionHandlers, sessionTtlMinMsDefault } from './session.ts';
 import { statusHandlers } from './status.ts';
 import { TombstoneGc } from './tombstone-gc.ts';
+import { txnHandlers } from './txn.ts';
 
 export interface ServerOptions {
   readonly datacenter: string;
@@ -84,6 +85,7 @@ export function createServer(options: ServerOptions): Server {
     ...catalogHandlers(endpoint),
     ...healthHandlers(endpoint),
     ...kvsHandlers(endpoint),
+    ...txnHandlers(endpoint),
     ...sessionHandlers(endpoint, {
       timers,
       random,

@@ -2,7 +2,16 @@
  * Everything that changes replicated state is a command in one ordered log; applying the same commands in the same
  * order gives the same state on every server. A command's number is its first byte in the log (reference/raft.md §4.2).
  */
-import type { DeregisterRequest, IntentionRequest, KVSRequest, RegisterRequest, SessionRequest, WriteRequest } from '../model/index.ts';
+import type {
+  DeregisterRequest,
+  IntentionRequest,
+  KVSRequest,
+  RegisterRequest,
+  SessionRequest,
+  TxnRequest,
+  TxnResponse,
+  WriteRequest,
+} from '../model/index.ts';
 import { aclCommandNumbers, type AclCommands } from './acl.ts';
 
 /** Forgets deletions up to an index, so that the tombstones table does not grow for ever. */
@@ -20,6 +29,8 @@ export interface Commands extends AclCommands {
   KVS: { request: KVSRequest; result: boolean | null };
   /** The ID of a new session. */
   Session: { request: SessionRequest; result: string | null };
+  /** With errors in it nothing was applied. */
+  Txn: { request: TxnRequest; result: TxnResponse };
   Tombstone: { request: TombstoneRequest; result: null };
   Intention: { request: IntentionRequest; result: null };
 }
@@ -37,5 +48,6 @@ export const commandNumbers: Readonly<Record<CommandName, number>> = {
   KVS: 2,
   Session: 3,
   Tombstone: 5,
+  Txn: 8,
   Intention: 12,
 };

@@ -22,14 +22,18 @@ export function writeSession({ sessions, rows }: SessionTables, tx: Transaction,
 /** Ends the session: what it held is released, or deleted with a tombstone. */
 export function endSession(tables: SessionTables, tx: Transaction, session: Session): void {
   const heldKeys = tables.kv.heldBy(session.ID);
-  tables.sessions.remove(tx, session);
-  tables.rows.move(tx, 'sessions');
-  touchSession(tx, session);
+  removeRow(tables, tx, session);
   for (const key of heldKeys) {
     if (session.Behavior === 'delete') deleteKey(tables, tx, key);
     else releaseKey(tables, tx, key);
   }
   tx.sessionChanges.push({ kind: 'ended', session, heldKeys });
+}
+
+/** Deletes the row and leaves its locks as they are. */
+export function removeSessionRow(tables: SessionTables, tx: Transaction, session: Session): void {
+  removeRow(tables, tx, session);
+  tx.sessionChanges.push({ kind: 'ended', session, heldKeys: [] });
 }
 
 export function endSessionsOfNode(tables: SessionTables, tx: Transaction, node: string): void {
@@ -39,6 +43,12 @@ export function endSessionsOfNode(tables: SessionTables, tx: Transaction, node: 
 /** For a check that is critical, or gone. */
 export function endSessionsOfCheck(tables: SessionTables, tx: Transaction, node: string, checkId: string): void {
   for (const session of tables.sessions.ofCheck(node, checkId)) endSession(tables, tx, session);
+}
+
+function removeRow({ sessions, rows }: SessionTables, tx: Transaction, session: Session): void {
+  sessions.remove(tx, session);
+  rows.move(tx, 'sessions');
+  touchSession(tx, session);
 }
 
 function touchSession(tx: Transaction, session: Session): void {

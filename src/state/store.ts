@@ -8,6 +8,7 @@
  * (see catalog.ts, kv-table.ts).
  */
 import { type ByteString, invariant } from '../lib/index.ts';
+import { isTxnRead } from '../model/index.ts';
 import type {
   CheckServiceNode,
   DirEntry,
@@ -18,6 +19,8 @@ import type {
   NodeService,
   ServiceNode,
   Session,
+  TxnOp,
+  TxnResponse,
 } from '../model/index.ts';
 import { aclAppliers, type AclSnapshot, AclTables } from './acl.ts';
 import { Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from './catalog.ts';
@@ -32,6 +35,7 @@ import { type SessionChange, SessionTable } from './session-table.ts';
 import { applySession } from './session.ts';
 import { applyTombstone } from './tombstone.ts';
 import { Transaction } from './transaction.ts';
+import { applyTxn, runTxn } from './txn.ts';
 import { watchKeys, Watches } from './watches.ts';
 
 /** The tables a command may change. */
@@ -73,6 +77,7 @@ const appliers: {
   KVS: applyKvs,
   Session: applySession,
   Tombstone: applyTombstone,
+  Txn: applyTxn,
   Intention: applyIntention,
 };
 
@@ -341,6 +346,12 @@ export class StateStore {
   nodeSessions(node: string, watch?: WatchList): Answer<readonly Session[]> {
     watch?.push(watchKeys.sessionsOfNode(node));
     return this.#answer(this.#rows.get('sessions'), this.#sessions.ofNode(node));
+  }
+
+  /** Answers a transaction that only reads. */
+  readTxn(ops: readonly TxnOp[]): TxnResponse {
+    invariant(ops.every(isTxnRead), 'operations outside the log only read');
+    return runTxn(this.#tables, new Transaction(this.#lastIndex, this.#watches), ops);
   }
 
   /** Keys and values left by deletions, for tests and snapshots. */

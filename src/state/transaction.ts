@@ -40,7 +40,11 @@ export class Transaction {
     if (this.#touched.size > 0) this.#watches.fire(this.#touched);
   }
 
+  /** Takes everything back; what is left to commit is nothing. */
   rollback(): void {
     for (let i = this.#inverses.length - 1; i >= 0; i--) this.#inverses[i]!();
+    this.#inverses.length = 0;
+    this.#touched.clear();
+    this.sessionChanges.length = 0;
   }
 }

@@ -16,7 +16,6 @@ export const missingEndpoints: Readonly<Record<string, string>> = {
   '/v1/operator': 'operator endpoints',
   '/v1/query': 'prepared queries',
   '/v1/snapshot': 'snapshots',
-  '/v1/txn': 'transactions',
   '/ui': 'UI',
 };
 
@@ -64,17 +63,6 @@ export const outOfScope: Readonly<Record<string, string>> = {
     'query-template',
   ]),
   ...names('snapshots', ['snapshot']),
-  ...names('transactions', [
-    'session-lock-delay',
-    'txn-atomic',
-    'txn-bad-requests',
-    'txn-cas',
-    'txn-catalog-node',
-    'txn-catalog-service-check',
-    'txn-kv-mix',
-    'txn-locks',
-    'txn-read-only',
-  ]),
   ...names('agent cache', ['cached-queries']),
   ...names('servers with a data directory', [
     'discovery-max-stale',
@@ -105,8 +93,6 @@ export const stepsOutOfScope: Readonly<Record<string, readonly number[]>> = {
   'catalog-services-list': [13],
   // The redirect to the UI.
   'http-basics': [0],
-  // The key written by a transaction.
-  'size-limits': [7],
 };
 
 function names(reason: string, scenarios: readonly string[]): Record<string, string> {

@@ -1,7 +1,6 @@
-import { GoJsonError, parseGoJson } from '../../codec/index.ts';
+import { decodeGoBase64, GoJsonError, parseGoJson } from '../../codec/index.ts';
 import { attempt, CliError, command } from '../command.ts';
 import { namespaceFlag, serverFlags } from '../flags.ts';
-import { decodeGoBase64 } from '../go-base64.ts';
 import { readData, writeKv } from '../kv.ts';
 
 interface ImportEntry {

@@ -1,6 +1,6 @@
+import { decodeGoBase64 } from '../../codec/index.ts';
 import { attempt, CliError, command } from '../command.ts';
 import { namespaceFlag, serverFlags, uint64Flag } from '../flags.ts';
-import { decodeGoBase64 } from '../go-base64.ts';
 import { readData, writeKv } from '../kv.ts';
 
 export const kvPut = command({

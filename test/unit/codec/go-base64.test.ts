@@ -1,7 +1,7 @@
 // Base64 as Go decodes it.
 import { assert, nat, property, uint8Array } from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeGoBase64 } from '../../../src/cli/go-base64.ts';
+import { decodeGoBase64 } from '../../../src/codec/index.ts';
 
 describe('base64', () => {
   test('of any bytes, with line feeds anywhere, gives the bytes back', () => {
