@@ -20,7 +20,7 @@ const code = await runCli(
     stdout: process.stdout,
     stderr: process.stderr,
     env: process.env,
-    isTTY: process.stdout.isTTY === true,
+    isTTY: process.stdout.isTTY,
     onSignal(callback) {
       const signals = ['SIGINT', 'SIGTERM'] as const;
       for (const signal of signals) process.on(signal, callback);

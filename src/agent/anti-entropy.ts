@@ -125,7 +125,7 @@ export class AntiEntropy {
   async #syncLoop(): Promise<void> {
     try {
       // A service and its checks are set in one turn: what begins after it sends them together.
-      await null;
+      await Promise.resolve();
       do {
         this.#again = false;
         await this.#sendChanges();

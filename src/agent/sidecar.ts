@@ -64,7 +64,7 @@ export function sidecarOf(
         ? { LocalServicePort: given?.LocalServicePort || definition.port }
         : {}),
     },
-  } as ServiceDefinition;
+  };
 }
 
 function firstFree({ min, max, used }: { min: number; max: number; used: ReadonlySet<number> }): number | undefined {
