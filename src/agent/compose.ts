@@ -206,8 +206,12 @@ class RunningAgent {
     const ports = { serfLan, serfWan, server: serverPort };
     const nodeSettings = { advertiseAddr: advertise, bindAddr: bind, ports };
     // The address of published ports is the host's, also when this node itself only listens on loopback (-dev).
-    const serviceSettings =
-      config.devMode && advertise === null ? { ...nodeSettings, bindAddr: '0.0.0.0' } : nodeSettings;
+    // Whether gossip is published says nothing about theirs.
+    const serviceSettings = {
+      ...nodeSettings,
+      ...(config.devMode && advertise === null ? { bindAddr: '0.0.0.0' } : {}),
+      ports: { serfLan: 0, serfWan: 0, server: 0 },
+    };
     const facts = await collectFacts(createProbePorts(clock, engines[0] ?? null), {
       decided: isDecidedBySettings(serviceSettings, definedOnly(this.#io.env)),
       metadata: 'auto',
@@ -242,12 +246,11 @@ class RunningAgent {
       sessionTtlMinMs: config.server.sessionTtlMinMs,
     });
 
-    let antiEntropy: AntiEntropy | undefined;
     const state = new LocalState({
       clock,
       random,
       options: localStateOptions(config),
-      onDirty: () => antiEntropy?.trigger(),
+      onDirty: () => sync.trigger(),
     });
     const checks = createChecks({
       clock,
@@ -264,7 +267,7 @@ class RunningAgent {
       },
       onStatus: (id, status, output) => state.updateCheck(id, status, output),
     });
-    antiEntropy = new AntiEntropy({
+    const sync = new AntiEntropy({
       state,
       caller: server.caller,
       node: () => ({
@@ -285,7 +288,7 @@ class RunningAgent {
     const registry = new Registry({
       state,
       checks,
-      antiEntropy,
+      antiEntropy: sync,
       persistence: files && new Persistence({ files, clock, logger }),
       clock,
       logger,
@@ -295,7 +298,6 @@ class RunningAgent {
         sidecarPorts: { min: config.ports.sidecarMin, max: config.ports.sidecarMax },
       },
     });
-    const sync = antiEntropy;
     const registrators = this.#registrators(
       engines,
       facts,
@@ -316,7 +318,7 @@ class RunningAgent {
       logger.info('shutdown complete');
       metricsSystem.stop();
       runtime.stop();
-      for (const { close } of statsd) close();
+      for (const connection of statsd) connection.close();
       if (config.pidFile !== '') await rm(config.pidFile, { force: true });
     };
     const reload = async (): Promise<void> => {
@@ -391,7 +393,8 @@ class RunningAgent {
 
     this.#banner(nodeId, nodeAddress, serviceDecision);
     for (const warning of this.#warnings) logger.warn(warning);
-    for (const { text, fix } of registrators.length > 0 ? serviceDecision.warnings : []) logger.warn(text, { fix });
+    const isServiceAddress = registrators.length > 0 && !config.registrator.internal;
+    for (const { text, fix } of isServiceAddress ? serviceDecision.warnings : []) logger.warn(text, { fix });
     const onSignal = this.#onSignals(signals);
     try {
       await server.start();
@@ -433,9 +436,13 @@ class RunningAgent {
     const { statsdAddress, dogstatsdAddress, dogstatsdTags } = this.#config.telemetry;
     const open = (address: string, dogTags?: readonly string[]): readonly StatsdConnection[] => {
       if (address === '') return [];
-      const { send, close } = openStatsdSocket(address);
-      const outlet = createStatsdOutlet({ clock: this.#clock, send, ...(dogTags === undefined ? {} : { dogTags }) });
-      return [{ outlet, close }];
+      const socket = openStatsdSocket(address);
+      const outlet = createStatsdOutlet({
+        clock: this.#clock,
+        send: (datagram) => socket.send(datagram),
+        ...(dogTags === undefined ? {} : { dogTags }),
+      });
+      return [{ outlet, close: () => socket.close() }];
     };
     return [...open(statsdAddress), ...open(dogstatsdAddress, dogstatsdTags)];
   }
