@@ -105,24 +105,31 @@ export function checkKindProblem(check: CheckDefinition): string | null {
   return null;
 }
 
-/** Metadata of a service, or of a node. */
-export function metaProblem(meta: Readonly<Record<string, string>>): string | null {
+/**
+ * Metadata of a service, or of a node.
+ * @param options.reserved whether names may have the prefix that is reserved: one may ask for them, not set them.
+ */
+export function metaProblem(
+  meta: Readonly<Record<string, string>>,
+  { reserved }: { readonly reserved: boolean } = { reserved: false },
+): string | null {
   const pairs = Object.entries(meta);
   if (pairs.length > metaPairsMax) {
     return `Node metadata cannot contain more than ${metaPairsMax} key/value pairs`;
   }
   for (const [key, value] of pairs) {
-    const problem = metaPairProblem(key, value);
+    const problem = metaPairProblem(key, value, reserved);
     if (problem !== null) return `Couldn't load metadata pair ('${key}', '${value}'): ${problem}`;
   }
   return null;
 }
 
-function metaPairProblem(key: string, value: string): string | null {
+function metaPairProblem(key: string, value: string, reserved: boolean): string | null {
   if (key === '') return 'Key cannot be blank';
   if (!/^[\w-]+$/.test(key)) return 'Key contains invalid characters';
   if (key.length > metaKeyBytesMax) return `Key is too long (limit: ${metaKeyBytesMax} characters)`;
-  if (key.startsWith(metaReservedPrefix)) return `Key prefix '${metaReservedPrefix}' is reserved for internal use`;
+  if (!reserved && key.startsWith(metaReservedPrefix))
+    return `Key prefix '${metaReservedPrefix}' is reserved for internal use`;
   if (Buffer.byteLength(value) > metaValueBytesMax) return `Value is too long (limit: ${metaValueBytesMax} characters)`;
   return null;
 }

@@ -1,7 +1,6 @@
 export { blockingQueriesMax, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
 export type { CommandLog } from './command-log.ts';
 export { MemoryLog } from './memory-log.ts';
-export type { DistancesFrom } from './near.ts';
 export { reconcileMember, type ReconciledMember, serverMeta } from './reconcile.ts';
 export { createServer, type Server, type ServerOptions } from './server.ts';
 export { tombstoneGranularityMs, tombstoneTtlMs } from './tombstone-gc.ts';

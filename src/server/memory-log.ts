@@ -17,6 +17,8 @@ const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
   Session: ['fsm', 'session'],
   Tombstone: ['fsm', 'tombstone'],
   Txn: ['fsm', 'txn'],
+  Coordinate: ['fsm', 'coordinate', 'batch-update'],
+  PreparedQuery: ['fsm', 'prepared-query'],
   Intention: ['fsm', 'intention'],
 };
 

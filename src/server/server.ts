@@ -8,13 +8,15 @@ import type { StateStore } from '../state/index.ts';
 import { BlockingQueries, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
 import { catalogHandlers } from './catalog.ts';
 import type { CommandLog } from './command-log.ts';
+import { coordinateHandlers, coordinatePeriodMsDefault, CoordinateUpdates, storedDistances } from './coordinate.ts';
 import type { Endpoint, Handlers } from './endpoint.ts';
 import { healthHandlers } from './health.ts';
 import { internalHandlers } from './internal.ts';
 import { intentionHandlers } from './intention.ts';
 import { kvsHandlers } from './kvs.ts';
 import { LockDelays } from './lock-delays.ts';
-import { type DistancesFrom, noDistances } from './near.ts';
+import { noDistances } from './near.ts';
+import { preparedQueryHandlers } from './prepared-query.ts';
 import { reconcileMember, type ReconciledMember, serverMeta } from './reconcile.ts';
 import { SessionTimers } from './session-timers.ts';
 import { sessionHandlers, sessionTtlMinMsDefault } from './session.ts';
@@ -46,8 +48,10 @@ export interface ServerOptions {
   readonly maxQueryTimeMs?: number;
   /** Shortest TTL a session may have, ms; default 10 s. */
   readonly sessionTtlMinMs?: number;
-  /** Where coordinates are known; without it nothing is sorted by distance. */
-  readonly distancesFrom?: DistancesFrom;
+  /** How long coordinates are collected before they are written, ms; default 5 s. */
+  readonly coordinatePeriodMs?: number;
+  /** Take no coordinates, sort nothing by distance. */
+  readonly disableCoordinates?: boolean;
 }
 
 export interface Server {
@@ -67,7 +71,7 @@ export interface Server {
 }
 
 export function createServer(options: ServerOptions): Server {
-  const { datacenter, store, log, clock, random, metrics, distancesFrom = noDistances } = options;
+  const { datacenter, store, log, clock, random, metrics } = options;
   const logger = options.logger.named('server');
   const queries = new BlockingQueries({
     store,
@@ -78,7 +82,21 @@ export function createServer(options: ServerOptions): Server {
     maxQueryTimeMs: options.maxQueryTimeMs ?? maxQueryTimeMsDefault,
   });
   const lockDelays = new LockDelays({ store, clock });
+  const disabled = options.disableCoordinates ?? false;
+  const distancesFrom = disabled ? noDistances : storedDistances(store);
   const endpoint: Endpoint = { datacenter, store, log, queries, clock, metrics, distancesFrom, lockDelays };
+  const updates = new CoordinateUpdates({
+    log,
+    clock,
+    logger,
+    periodMs: options.coordinatePeriodMs ?? coordinatePeriodMsDefault,
+  });
+  // One datacenter is all there is: no other to fail over to.
+  const others = {
+    logger,
+    byDistance: () => [],
+    executeRemote: () => Promise.reject(new CallError('No path to datacenter')),
+  };
   const timers = new SessionTimers({ store, log, clock, logger, metrics, datacenter });
   const handlers: Handlers = {
     ...statusHandlers(endpoint),
@@ -91,6 +109,8 @@ export function createServer(options: ServerOptions): Server {
       random,
       ttlMinMs: options.sessionTtlMinMs ?? sessionTtlMinMsDefault,
     }),
+    ...coordinateHandlers(endpoint, { updates, nodeName: options.nodeName, disabled }),
+    ...preparedQueryHandlers(endpoint, { random, others }),
     ...intentionHandlers(endpoint, { random }),
     ...internalHandlers(endpoint),
   };
@@ -137,6 +157,7 @@ export function createServer(options: ServerOptions): Server {
       gc.stop();
       timers.stop();
       lockDelays.stop();
+      updates.stop();
       queries.stop(stoppedError());
     },
   };

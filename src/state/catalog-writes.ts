@@ -4,6 +4,7 @@
  */
 import type { HealthCheck, Node, NodeService } from '../model/index.ts';
 import { connectTargetOf, type Catalog, type Instance, type NodeEntry } from './catalog.ts';
+import type { CoordinateTable } from './coordinates.ts';
 import { type IndexRows, kindRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
 import { endSessionsOfCheck, endSessionsOfNode, type SessionTables } from './session-writes.ts';
 import type { Transaction } from './transaction.ts';
@@ -11,6 +12,7 @@ import { watchKeys } from './watches.ts';
 
 export interface CatalogTables extends SessionTables {
   readonly catalog: Catalog;
+  readonly coordinates: CoordinateTable;
 }
 
 export function writeNode({ catalog, rows }: CatalogTables, tx: Transaction, node: Node): void {
@@ -27,11 +29,12 @@ export function writeNode({ catalog, rows }: CatalogTables, tx: Transaction, nod
   moveServicesOf(rows, tx, entry);
 }
 
-/** Deletes the node with its services, checks and sessions. */
+/** Deletes the node with its services, checks, coordinates and sessions. */
 export function deleteNode(tables: CatalogTables, tx: Transaction, entry: NodeEntry): void {
   for (const instance of entry.services.values()) deleteService(tables, tx, instance);
   for (const check of entry.checks.answer) deleteCheck(tables, tx, entry, check);
   const { node } = entry;
+  tables.coordinates.deleteOfNode(tx, node.Node);
   tables.catalog.dropNode(entry);
   tx.onRollback(() => {
     tables.catalog.putNode(node);

@@ -6,11 +6,13 @@ import type {
   DeregisterRequest,
   IntentionRequest,
   KVSRequest,
+  NodeCoordinate,
+  PreparedQueryRequest,
   RegisterRequest,
   SessionRequest,
+  WriteRequest,
   TxnRequest,
   TxnResponse,
-  WriteRequest,
 } from '../model/index.ts';
 import { aclCommandNumbers, type AclCommands } from './acl.ts';
 
@@ -32,6 +34,8 @@ export interface Commands extends AclCommands {
   /** With errors in it nothing was applied. */
   Txn: { request: TxnRequest; result: TxnResponse };
   Tombstone: { request: TombstoneRequest; result: null };
+  Coordinate: { request: readonly NodeCoordinate[]; result: null };
+  PreparedQuery: { request: PreparedQueryRequest; result: null };
   Intention: { request: IntentionRequest; result: null };
 }
 
@@ -49,5 +53,7 @@ export const commandNumbers: Readonly<Record<CommandName, number>> = {
   Session: 3,
   Tombstone: 5,
   Txn: 8,
+  Coordinate: 6,
+  PreparedQuery: 7,
   Intention: 12,
 };

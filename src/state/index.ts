@@ -2,6 +2,7 @@ export { aclPolicyHash, aclRoleHash, aclTokenHash } from './acl-hash.ts';
 export { type AclCommandName, type AclCommands, type AclSnapshot, type AclTables, isLegacyToken } from './acl.ts';
 export { type Command, type CommandName, commandNumbers, type CommandOf, type CommandResult } from './command.ts';
 export type { TombstoneRequest } from './command.ts';
+export { isOfOurSpace, isPoint } from './coordinates.ts';
 export type { IndexRow } from './index-rows.ts';
 export type { KvTable, Tombstone } from './kv-table.ts';
 export type { SessionChange } from './session-table.ts';

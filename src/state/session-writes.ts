@@ -4,12 +4,14 @@
  */
 import type { Session } from '../model/index.ts';
 import { deleteKey, releaseKey, type KvTables } from './kvs.ts';
+import type { QueryTable } from './prepared-query.ts';
 import type { SessionTable } from './session-table.ts';
 import type { Transaction } from './transaction.ts';
 import { watchKeys } from './watches.ts';
 
 export interface SessionTables extends KvTables {
   readonly sessions: SessionTable;
+  readonly queries: QueryTable;
 }
 
 export function writeSession({ sessions, rows }: SessionTables, tx: Transaction, session: Session): void {
@@ -19,7 +21,7 @@ export function writeSession({ sessions, rows }: SessionTables, tx: Transaction,
   tx.sessionChanges.push({ kind: 'created', session });
 }
 
-/** Ends the session: what it held is released, or deleted with a tombstone. */
+/** Ends the session: what it held is released, or deleted with a tombstone; its prepared queries go with it. */
 export function endSession(tables: SessionTables, tx: Transaction, session: Session): void {
   const heldKeys = tables.kv.heldBy(session.ID);
   removeRow(tables, tx, session);
@@ -27,6 +29,7 @@ export function endSession(tables: SessionTables, tx: Transaction, session: Sess
     if (session.Behavior === 'delete') deleteKey(tables, tx, key);
     else releaseKey(tables, tx, key);
   }
+  tables.queries.deleteOfSession(tx, session.ID);
   tx.sessionChanges.push({ kind: 'ended', session, heldKeys });
 }
 

@@ -8,28 +8,32 @@
  * (see catalog.ts, kv-table.ts).
  */
 import { type ByteString, invariant } from '../lib/index.ts';
-import { isTxnRead } from '../model/index.ts';
-import type {
-  CheckServiceNode,
-  DirEntry,
-  HealthCheck,
-  Intention,
-  Node,
-  NodeInfo,
-  NodeService,
-  ServiceNode,
-  Session,
-  TxnOp,
-  TxnResponse,
+import {
+  type CheckServiceNode,
+  type DirEntry,
+  type HealthCheck,
+  type Intention,
+  type Node,
+  type NodeCoordinate,
+  type NodeInfo,
+  type NodeService,
+  type PreparedQuery,
+  type ServiceNode,
+  type Session,
+  type TxnOp,
+  type TxnResponse,
+  isTxnRead,
 } from '../model/index.ts';
 import { aclAppliers, type AclSnapshot, AclTables } from './acl.ts';
 import { Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from './catalog.ts';
 import type { CommandName, CommandOf, CommandResult } from './command.ts';
+import { applyCoordinates, CoordinateTable } from './coordinates.ts';
 import { applyDeregister } from './deregister.ts';
 import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
 import { applyIntention, IntentionTable } from './intention.ts';
 import { KvTable, type Tombstone } from './kv-table.ts';
 import { applyKvs } from './kvs.ts';
+import { applyPreparedQuery, QueryTable } from './prepared-query.ts';
 import { applyRegister } from './register.ts';
 import { type SessionChange, SessionTable } from './session-table.ts';
 import { applySession } from './session.ts';
@@ -44,6 +48,8 @@ interface Tables {
   readonly catalog: Catalog;
   readonly kv: KvTable;
   readonly sessions: SessionTable;
+  readonly coordinates: CoordinateTable;
+  readonly queries: QueryTable;
   readonly intentions: IntentionTable;
   readonly rows: IndexRows;
 }
@@ -61,6 +67,8 @@ export interface StateSnapshot {
   readonly nodeRows: readonly Node[];
   readonly kv: KvTable;
   readonly sessions: readonly Session[];
+  readonly coordinates: readonly NodeCoordinate[];
+  readonly queries: readonly PreparedQuery[];
   readonly intentions: readonly Intention[];
   readonly acl: AclSnapshot;
   readonly indexRows: readonly IndexRow[];
@@ -78,6 +86,8 @@ const appliers: {
   Session: applySession,
   Tombstone: applyTombstone,
   Txn: applyTxn,
+  Coordinate: applyCoordinates,
+  PreparedQuery: applyPreparedQuery,
   Intention: applyIntention,
 };
 
@@ -87,6 +97,10 @@ export class StateStore {
   readonly #sessions = new SessionTable();
   readonly #rows = new IndexRows();
   readonly #watches = new Watches();
+  /** See coordinates.ts for what can be asked. */
+  readonly coordinates = new CoordinateTable(this.#rows);
+  /** See prepared-query.ts for what can be asked. */
+  readonly queries = new QueryTable(this.#rows);
   /** See intention.ts for what can be asked. */
   readonly intentions = new IntentionTable(this.#rows);
   readonly #sessionListeners = new Set<(change: SessionChange) => void>();
@@ -97,6 +111,8 @@ export class StateStore {
     catalog: this.#catalog,
     kv: this.#kv,
     sessions: this.#sessions,
+    coordinates: this.coordinates,
+    queries: this.queries,
     intentions: this.intentions,
     rows: this.#rows,
   };
@@ -165,6 +181,8 @@ export class StateStore {
       nodeRows: this.#catalog.nodeList,
       kv: this.#kv.clone(),
       sessions: this.#sessions.list,
+      coordinates: this.coordinates.list().result,
+      queries: this.queries.list().result,
       intentions: this.intentions.list().result,
       acl: this.acl.snapshot(),
       indexRows: this.#rows.all(),

@@ -55,8 +55,8 @@ describe('compileHil', () => {
   test('escaped marks come back as they are', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
-        const marked = text.replaceAll('$', '${');
-        expect(compileHil(marked.replaceAll('${', '$${'))(scope)).toBe(marked);
+        const marked = text.split('$').join('${');
+        expect(compileHil(marked.split('${').join('$${'))(scope)).toBe(marked);
       }),
     );
   });

@@ -6,11 +6,11 @@ import {
   type CallRequest,
   type KVSRequest,
   type RegisterRequest,
+  unmeasuredCoordinate,
 } from '../../../src/model/index.ts';
 import type { Logger, Metrics } from '../../../src/ports/index.ts';
 import {
   createServer,
-  type DistancesFrom,
   MemoryLog,
   reconcileMember,
   type Server,
@@ -50,7 +50,7 @@ let server: Server;
 /** What the injected Random gives: the jitter as a part of a sixteenth. */
 let chance = 0;
 
-async function startServer(distancesFrom?: DistancesFrom): Promise<void> {
+async function startServer(): Promise<void> {
   clock = new VirtualClock();
   store = new StateStore();
   const address = '127.0.0.1:8300';
@@ -67,7 +67,6 @@ async function startServer(distancesFrom?: DistancesFrom): Promise<void> {
     metrics,
     store,
     log: new MemoryLog({ store, address, clock, metrics }),
-    ...(distancesFrom === undefined ? {} : { distancesFrom }),
   });
   await server.start();
 }
@@ -364,8 +363,17 @@ describe('narrowed answers', () => {
   test('are sorted by distance where coordinates are known', async () => {
     const Source = { Datacenter: 'dc1', Node: 'self' };
     expect(await nodesOf({ Source })).toEqual(['a', 'b']);
-    await startServer((from) => (from === 'self' ? (to) => ({ a: 2, b: 1 })[to] : undefined));
-    for (const Node of ['0', 'a', 'b']) await register({ Node, Service: service({ Service: 'web' }) });
+    await register({ Node: '0', Service: service({ Service: 'web' }) });
+    for (const [Node, seconds] of [
+      ['self', 0],
+      ['a', 0.2],
+      ['b', 0.1],
+    ] as const) {
+      const Coord = { ...unmeasuredCoordinate, Vec: [seconds, 0, 0, 0, 0, 0, 0, 0] };
+      await call('Coordinate.Update', { ...dc, Node, Coord });
+    }
+    expect(await nodesOf({ Source })).toEqual(['0', 'a', 'b']);
+    await clock.advance(5000);
     expect(await nodesOf({ Source })).toEqual(['b', 'a', '0']);
     expect(await nodesOf({ Source: { Datacenter: 'dc1', Node: 'unknown' } })).toEqual(['0', 'a', 'b']);
     expect(await nodesOf({ Source: { Datacenter: 'dc2', Node: 'self' } })).toEqual(['0', 'a', 'b']);
