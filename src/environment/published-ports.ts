@@ -14,6 +14,7 @@ export interface EnvironmentWarning {
 }
 
 export interface AgentPorts {
+  /** 0 or less: no gossip reaches this address, as where it stands for the containers' published ports only. */
   readonly serfLan: number;
   /** 0 or less: off, as on clients. */
   readonly serfWan: number;
@@ -44,7 +45,7 @@ export function publishedPorts(facts: EnvironmentFacts): readonly PublishedPort[
 /** Judges each port the agent needs, LAN gossip first. */
 export function checkPublishedPorts(published: readonly PublishedPort[], ports: AgentPorts): readonly PortCheck[] {
   return [
-    checkPort('LAN gossip', ports.serfLan, true, published),
+    ...(ports.serfLan > 0 ? [checkPort('LAN gossip', ports.serfLan, true, published)] : []),
     ...(ports.serfWan > 0 ? [checkPort('WAN gossip', ports.serfWan, true, published)] : []),
     ...(ports.server > 0 ? [checkPort('server RPC', ports.server, false, published)] : []),
   ];

@@ -85,7 +85,11 @@ describe.skipIf(skip)('the image', () => {
       expect(status).toMatch(/^NoNewPrivs:\t1$/m);
     }
     await expect(inside('hardened', 'touch', '/usr/local/lib/portolan/x')).rejects.toThrow('Read-only file system');
-    expect(await log('hardened')).toContain('watching the engine');
+    const said = await log('hardened');
+    expect(said).toContain('watching the engine');
+    expect(said.match(/\[WARN\].*/g)).toEqual([
+      expect.stringMatching(/is an address inside the container network: .*set -advertise .* or .*--network host/),
+    ]);
   });
 
   test('its init reaps what outlives its parent', async () => {
@@ -95,7 +99,17 @@ describe.skipIf(skip)('the image', () => {
 
   test('registers a published port with the address it is given, and leaves cleanly at docker stop', async () => {
     const advertise = ['agent', '-dev', '-client', '0.0.0.0', '-advertise', engine.hostAddress];
-    await engine.run('--name', 'bridge', ...hardened, ...quickHealth, ...socketFlags, 'portolan', ...advertise);
+    const kept = ['-v', 'kept:/portolan/data'];
+    await engine.run(
+      '--name',
+      'bridge',
+      ...hardened,
+      ...quickHealth,
+      ...socketFlags,
+      ...kept,
+      'portolan',
+      ...advertise,
+    );
     await engine.run('--name', 'web', '-p', '8080:80', 'acme/one');
     await healthy('bridge');
     const [entry] = await waitUntil('the service', async () => {
@@ -103,6 +117,7 @@ describe.skipIf(skip)('the image', () => {
       return found.length === 1 && found;
     });
     expect(entry).toMatchObject({ ServiceAddress: engine.hostAddress, ServicePort: 8080 });
+    expect(await log('bridge')).not.toContain('[WARN]');
     const { Config: before } = await api<Self>('bridge', '/v1/agent/self');
 
     await engine.docker('stop', '-t', stopLimitS, 'bridge');

@@ -298,6 +298,13 @@ describe('warnings', () => {
     }
   });
 
+  test('none about ports that the address is not for; then the host address counts whatever is published', () => {
+    const facts = { ...bridge, docker: docker({}), cloud: ec2('10.6.6.6') };
+    const decision = decideAdvertise(facts, { ...settings, ports: { serfLan: 0, serfWan: 0, server: 0 } });
+    expect(decision).toMatchObject({ address: '10.6.6.6', warnings: [], ports: {} });
+    expect(decideAdvertise(facts, settings).address).toBe('172.17.0.2');
+  });
+
   test('none when behind NAT with a configured address and both ports published', () => {
     expect(texts(publishedBridge, { advertiseAddr: '10.9.9.9' })).toEqual([]);
   });
