@@ -78,7 +78,12 @@ describe.skipIf(skip)('user actions', () => {
       (found) => found.length === 1 && found[0]!.id === '80',
     );
     expect(service).toMatchObject({ id: '80', name: 'one', port: 8101 });
-    expect(deeds(after)).toEqual([`registered ${hostName}:after:80`, `deregistered ${hostName}:before:80`]);
+    // The log may arrive a little later than the answer.
+    const log = await world.settled(
+      () => Promise.resolve(deeds(after)),
+      ({ length }) => length === 2,
+    );
+    expect(log).toEqual([`registered ${hostName}:after:80`, `deregistered ${hostName}:before:80`]);
   });
 
   test('stop: removed; start: added with its new random port', async () => {
