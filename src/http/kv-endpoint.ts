@@ -138,7 +138,7 @@ function refuseConflicts(request: ApiRequest, names: readonly string[]): void {
 const uint64Max = 2n ** 64n - 1n;
 
 /** @throws Error with Go's text; a bad number is a 500 here (§7). */
-function parseUint64(text: string): bigint {
+export function parseUint64(text: string): bigint {
   if (!/^\d+$/.test(text)) {
     throw new HttpError(500, `strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`);
   }
@@ -150,6 +150,6 @@ function parseUint64(text: string): bigint {
 }
 
 /** Indexes stay below 2^53; a larger one equals none of them, as does this. */
-function toIndex(number: bigint): number {
+export function toIndex(number: bigint): number {
   return number > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(number);
 }

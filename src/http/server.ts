@@ -18,6 +18,7 @@ import { agentEndpoints } from './agent-endpoint.ts';
 import { type Answer, badRequest, Body, empty, type Header, HttpError, type Sink, text } from './answer.ts';
 import type { Api } from './api.ts';
 import { catalogEndpoints } from './catalog-endpoint.ts';
+import { configEntryEndpoints } from './config-entry-endpoint.ts';
 import { healthEndpoints } from './health-endpoint.ts';
 import { intentionEndpoints } from './intention-endpoint.ts';
 import { kvEndpoints } from './kv-endpoint.ts';
@@ -101,6 +102,7 @@ class Service implements HttpServer {
       ...txnEndpoints(api),
       ...sessionEndpoints(api),
       ...intentionEndpoints(api),
+      ...configEntryEndpoints(api),
       ...statusEndpoints(api),
       ...uiDataEndpoints(api),
     ]);

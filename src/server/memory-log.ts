@@ -20,6 +20,7 @@ const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
   Coordinate: ['fsm', 'coordinate', 'batch-update'],
   PreparedQuery: ['fsm', 'prepared-query'],
   Intention: ['fsm', 'intention'],
+  ConfigEntry: ['fsm', 'config_entry'],
 };
 
 /**

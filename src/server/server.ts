@@ -9,6 +9,7 @@ import { BlockingQueries, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } fro
 import { catalogHandlers } from './catalog.ts';
 import type { CommandLog } from './command-log.ts';
 import { coordinateHandlers, coordinatePeriodMsDefault, CoordinateUpdates, storedDistances } from './coordinate.ts';
+import { configEntryHandlers } from './config-entry.ts';
 import type { Endpoint, Handlers } from './endpoint.ts';
 import { healthHandlers } from './health.ts';
 import { internalHandlers } from './internal.ts';
@@ -112,6 +113,7 @@ export function createServer(options: ServerOptions): Server {
     ...coordinateHandlers(endpoint, { updates, nodeName: options.nodeName, disabled }),
     ...preparedQueryHandlers(endpoint, { random, others }),
     ...intentionHandlers(endpoint, { random }),
+    ...configEntryHandlers(endpoint),
     ...internalHandlers(endpoint),
   };
   const gc = new TombstoneGc({ store, log, clock, logger, datacenter });

@@ -3,6 +3,7 @@
  * order gives the same state on every server. A command's number is its first byte in the log (reference/raft.md §4.2).
  */
 import type {
+  ConfigEntryRequest,
   DeregisterRequest,
   IntentionRequest,
   KVSRequest,
@@ -37,6 +38,8 @@ export interface Commands extends AclCommands {
   Coordinate: { request: readonly NodeCoordinate[]; result: null };
   PreparedQuery: { request: PreparedQueryRequest; result: null };
   Intention: { request: IntentionRequest; result: null };
+  /** Whether it was written; null for `delete`. */
+  ConfigEntry: { request: ConfigEntryRequest; result: boolean | null };
 }
 
 export type CommandName = keyof Commands;
@@ -56,4 +59,5 @@ export const commandNumbers: Readonly<Record<CommandName, number>> = {
   Coordinate: 6,
   PreparedQuery: 7,
   Intention: 12,
+  ConfigEntry: 22,
 };

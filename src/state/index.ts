@@ -3,6 +3,7 @@ export { type AclCommandName, type AclCommands, type AclSnapshot, type AclTables
 export { type Command, type CommandName, commandNumbers, type CommandOf, type CommandResult } from './command.ts';
 export type { TombstoneRequest } from './command.ts';
 export { isOfOurSpace, isPoint } from './coordinates.ts';
+export { type ChainRequest, type CompiledChain, compileDiscoveryChain } from './discovery-chain.ts';
 export type { IndexRow } from './index-rows.ts';
 export type { KvTable, Tombstone } from './kv-table.ts';
 export type { SessionChange } from './session-table.ts';

@@ -28,6 +28,7 @@ import { aclAppliers, type AclSnapshot, AclTables } from './acl.ts';
 import { Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from './catalog.ts';
 import type { CommandName, CommandOf, CommandResult } from './command.ts';
 import { applyCoordinates, CoordinateTable } from './coordinates.ts';
+import { applyConfigEntry, ConfigEntryTable } from './config-entry.ts';
 import { applyDeregister } from './deregister.ts';
 import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
 import { applyIntention, IntentionTable } from './intention.ts';
@@ -51,6 +52,7 @@ interface Tables {
   readonly coordinates: CoordinateTable;
   readonly queries: QueryTable;
   readonly intentions: IntentionTable;
+  readonly configEntries: ConfigEntryTable;
   readonly rows: IndexRows;
 }
 
@@ -70,6 +72,7 @@ export interface StateSnapshot {
   readonly coordinates: readonly NodeCoordinate[];
   readonly queries: readonly PreparedQuery[];
   readonly intentions: readonly Intention[];
+  readonly configEntries: ConfigEntryTable['all'];
   readonly acl: AclSnapshot;
   readonly indexRows: readonly IndexRow[];
 }
@@ -89,6 +92,7 @@ const appliers: {
   Coordinate: applyCoordinates,
   PreparedQuery: applyPreparedQuery,
   Intention: applyIntention,
+  ConfigEntry: applyConfigEntry,
 };
 
 export class StateStore {
@@ -103,6 +107,8 @@ export class StateStore {
   readonly queries = new QueryTable(this.#rows);
   /** See intention.ts for what can be asked. */
   readonly intentions = new IntentionTable(this.#rows);
+  /** See config-entry.ts. */
+  readonly configEntries = new ConfigEntryTable(this.#rows);
   readonly #sessionListeners = new Set<(change: SessionChange) => void>();
   /** See acl.ts for what can be asked. */
   readonly acl = new AclTables(this.#rows);
@@ -114,6 +120,7 @@ export class StateStore {
     coordinates: this.coordinates,
     queries: this.queries,
     intentions: this.intentions,
+    configEntries: this.configEntries,
     rows: this.#rows,
   };
   #lastIndex = 0;
@@ -184,6 +191,7 @@ export class StateStore {
       coordinates: this.coordinates.list().result,
       queries: this.queries.list().result,
       intentions: this.intentions.list().result,
+      configEntries: this.configEntries.all,
       acl: this.acl.snapshot(),
       indexRows: this.#rows.all(),
     };
