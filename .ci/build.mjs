@@ -18,6 +18,20 @@ function revision() {
   }
 }
 
+/**
+ * dockerode loads SSH transport and BuildKit sessions (ssh2, protobuf, a second way to gRPC) whether or not they are
+ * used. The agent refuses ssh:// endpoints and builds no images, and would carry them in memory all its life.
+ */
+const withoutUnusedDockerTransports = {
+  name: 'without-unused-docker-transports',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]docker-modem[\\/]lib[\\/]ssh\.js$|[\\/]dockerode[\\/]lib[\\/]session\.js$/ }, () => ({
+      contents: "module.exports = () => { throw new Error('left out of the bundle, see build.mjs'); };",
+      loader: 'js',
+    }));
+  },
+};
+
 await mkdir(new URL('dist/', root), { recursive: true });
 await build({
   absWorkingDir: root.pathname,
@@ -34,6 +48,7 @@ await build({
   legalComments: 'none',
   external: ['cpu-features'],
   loader: { '.node': 'empty' },
+  plugins: [withoutUnusedDockerTransports],
   define: { PORTOLAN_VERSION: JSON.stringify(version), PORTOLAN_REVISION: JSON.stringify(revision()) },
   // CommonJS packages inside an ES module bundle expect these three names.
   banner: {

@@ -20,7 +20,7 @@ const lookMs = 500;
 
 export async function measureMemory(context: Context): Promise<Section> {
   const [settle, watch] = context.quick ? [3_000, 5_000] : [settleMs, watchMs];
-  const found = await withEngine(context, async ({ api, startAgent }) => {
+  const found = await withEngine(context, [], async ({ api, startAgent }) => {
     progress(`memory: starting ${containers} containers`);
     for (let made = 0; made < containers; made++) {
       await api.start(await api.create({ image: 'acme/one', publish: 80 }));

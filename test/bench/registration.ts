@@ -26,7 +26,7 @@ const promisedMedianMs = 50;
 
 export async function measureRegistration(context: Context): Promise<Section> {
   const count = context.quick ? quickStarts : starts;
-  const samples = await withEngine(context, async ({ api, startAgent }) => {
+  const samples = await withEngine(context, [], async ({ api, startAgent }) => {
     const agent = await startAgent();
     const series = new Series(api, agent);
     await series.open();
@@ -64,7 +64,8 @@ export async function measureRegistration(context: Context): Promise<Section> {
       row('start event → HTTP answer', samples.startToHttp, true),
       row('start event → DNS answer', samples.startToDns, true),
       row('`docker start` returns → HTTP answer', samples.returnToHttp, false),
-      row('die event → gone from the HTTP answer', samples.dieToHttp, true),
+      row('die event → the engine says it in an inspect', samples.dieToInspect, false),
+      row('die event → gone from the HTTP answer', samples.dieToHttp, false),
     ],
     data: samples,
   };
@@ -74,11 +75,12 @@ interface Samples {
   readonly startToHttp: number[];
   readonly startToDns: number[];
   readonly returnToHttp: number[];
+  readonly dieToInspect: number[];
   readonly dieToHttp: number[];
 }
 
 class Series {
-  readonly samples: Samples = { startToHttp: [], startToDns: [], returnToHttp: [], dieToHttp: [] };
+  readonly samples: Samples = { startToHttp: [], startToDns: [], returnToHttp: [], dieToInspect: [], dieToHttp: [] };
   readonly #api: EngineApi;
   readonly #agent: RunningSubject;
   readonly #socket = createSocket('udp4');
@@ -123,7 +125,9 @@ class Series {
     const gone = this.#watch(0);
     await this.#api.kill(id);
     const diedMs = await this.#event(`die ${id}`);
+    const inspected = this.#api.isRunning(id).then(() => wallMs());
     this.samples.dieToHttp.push((await gone) - diedMs);
+    this.samples.dieToInspect.push((await inspected) - diedMs);
     await this.#api.remove(id);
   }
 

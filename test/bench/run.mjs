@@ -8,10 +8,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const cache = join(root, '.cache', 'bench');
 
-const steps = [
-  ...(existsSync(join(root, 'node_modules', 'esbuild')) ? [] : ['.ci/setup.mjs']),
-  '.ci/build.mjs',
-];
+const steps = [...(existsSync(join(root, 'node_modules', 'esbuild')) ? [] : ['.ci/setup.mjs']), '.ci/build.mjs'];
 for (const step of steps) {
   const { status } = spawnSync(process.execPath, [step], { cwd: root, stdio: ['ignore', 2, 2] });
   if (status !== 0) process.exit(status ?? 1);

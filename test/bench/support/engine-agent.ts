@@ -15,8 +15,12 @@ export interface EngineAgent {
 }
 
 /** Runs `body` with an engine, and removes everything afterwards. */
-export async function withEngine<T>(context: Context, body: (rig: EngineAgent) => Promise<T>): Promise<T> {
-  const engine = await startEngine({ own: true });
+export async function withEngine<T>(
+  context: Context,
+  dockerdArgs: readonly string[],
+  body: (rig: EngineAgent) => Promise<T>,
+): Promise<T> {
+  const engine = await startEngine({ own: true, args: dockerdArgs });
   let agent: RunningSubject | undefined;
   try {
     return await body({

@@ -52,6 +52,11 @@ export class EngineApi {
     await json(this.#target, 'POST', `/${apiVersion}/containers/${id}/kill`);
   }
 
+  async isRunning(id: string): Promise<boolean> {
+    const path = `/${apiVersion}/containers/${id}/json`;
+    return (await json<{ State: { Running: boolean } }>(this.#target, 'GET', path)).State.Running;
+  }
+
   /** Removes it, running or not. */
   async remove(id: string): Promise<void> {
     const { status, text } = await http(this.#target, 'DELETE', `/${apiVersion}/containers/${id}?force=true&v=true`);
