@@ -132,7 +132,7 @@ describe('refusals', () => {
     ['[{"KV":{"Flags":-1}}]', 400, /^Failed to parse body: json: cannot unmarshal number into Go struct field /],
     ['[{"KV":{"Flags":"1"}}]', 400, /^Failed to parse body: json: cannot unmarshal string into Go struct field /],
     [set('not base64!'), 400, 'Failed to parse body: illegal base64 data at input byte 3'],
-    [JSON.stringify(Array(65).fill({})), 413, 'Transaction contains too many operations (65 > 64)'],
+    [JSON.stringify(Array.from({ length: 65 }, () => ({}))), 413, 'Transaction contains too many operations (65 > 64)'],
     [set('eHh4eHh4eHh4eHg='), 413, 'Value for key "k" is too large (11 > 10 bytes)'],
     [' '.repeat(401), 413, `Request body(401 bytes) too large, max size: 400 bytes. ${docs}`],
   ])('%.40s', async (body, status, text) => {
