@@ -244,6 +244,8 @@ class RunningAgent {
       defaultQueryTimeMs: config.defaultQueryTimeMs,
       maxQueryTimeMs: config.maxQueryTimeMs,
       sessionTtlMinMs: config.server.sessionTtlMinMs,
+      coordinatePeriodMs: config.server.coordinateUpdatePeriodMs,
+      disableCoordinates: config.disableCoordinates,
     });
 
     const state = new LocalState({

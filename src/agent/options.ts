@@ -52,6 +52,7 @@ export function httpOptions(config: Config): HttpOptions {
     txnMaxRequestSize: config.limits.txnMaxBytes,
     discoveryMaxStaleMs: config.discoveryMaxStaleMs,
     disableUnprintableFilter: config.http.disableUnprintableCharFilter,
+    disableCoordinates: config.disableCoordinates,
     translateWanAddrs: config.addresses.translateWan,
     defaultQueryTimeMs: config.defaultQueryTimeMs,
     maxQueryTimeMs: config.maxQueryTimeMs,

@@ -23,6 +23,8 @@ export interface HttpOptions {
   readonly disableUnprintableFilter: boolean;
   /** `translate_wan_addrs`: only the header is the HTTP layer's. */
   readonly translateWanAddrs: boolean;
+  /** `disable_coordinates`. */
+  readonly disableCoordinates: boolean;
   /** Wait of a blocking query that does not say how long (`default_query_time`). */
   readonly defaultQueryTimeMs: number;
   /** Longest wait a blocking query may ask for (`max_query_time`). */
@@ -42,6 +44,7 @@ export const httpOptionDefaults: Omit<HttpOptions, 'datacenter'> = {
   discoveryMaxStaleMs: 0,
   disableUnprintableFilter: false,
   translateWanAddrs: false,
+  disableCoordinates: false,
   defaultQueryTimeMs: 300_000,
   maxQueryTimeMs: 600_000,
 };

@@ -54,6 +54,11 @@ export class ApiRequest {
     return Array.isArray(value) ? value.join(', ') : (value ?? '');
   }
 
+  /** Address of the other end of the connection, "" when it has none or is gone. */
+  get remoteAddress(): string {
+    return (this.#incoming.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
+  }
+
   /** Bytes announced by Content-Length, null when the body is chunked or there is none. */
   get contentLength(): number | null {
     const length = this.#incoming.headers['content-length'];

@@ -13,6 +13,8 @@ export interface Endpoint {
   readonly pattern: string;
   /** Handlers by method, in the order of the `Allow` header. */
   readonly methods: Readonly<Record<string, Handler>>;
+  /** Takes requests of every method, OPTIONS too, in the place of the server's own answers. */
+  readonly anyMethod?: Handler;
   /** `ns` and `X-Consul-Namespace` are not looked at (§2). */
   readonly ignoresNamespace?: boolean;
 }

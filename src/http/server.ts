@@ -19,10 +19,12 @@ import { type Answer, badRequest, Body, empty, type Header, HttpError, type Sink
 import type { Api } from './api.ts';
 import { catalogEndpoints } from './catalog-endpoint.ts';
 import { configEntryEndpoints } from './config-entry-endpoint.ts';
+import { coordinateEndpoints } from './coordinate-endpoint.ts';
 import { healthEndpoints } from './health-endpoint.ts';
 import { intentionEndpoints } from './intention-endpoint.ts';
 import { kvEndpoints } from './kv-endpoint.ts';
 import type { HttpOptions } from './options.ts';
+import { queryEndpoints } from './query-endpoint.ts';
 import { percentDecode, Query } from './query-string.ts';
 import { FailedRead } from './read-options.ts';
 import { ApiRequest } from './request.ts';
@@ -103,6 +105,8 @@ class Service implements HttpServer {
       ...sessionEndpoints(api),
       ...intentionEndpoints(api),
       ...configEntryEndpoints(api),
+      ...queryEndpoints(api),
+      ...coordinateEndpoints(api),
       ...statusEndpoints(api),
       ...uiDataEndpoints(api),
     ]);
@@ -311,10 +315,12 @@ class Service implements HttpServer {
     if (this.#options.blockEndpoints.some((prefix) => path.startsWith(prefix))) {
       return text(403, 'Endpoint is blocked by agent configuration');
     }
-    if (method === 'OPTIONS') return empty(200, [allowHeader(endpoint)]);
-    const handler = Object.hasOwn(endpoint.methods, method) ? endpoint.methods[method] : undefined;
+    if (method === 'OPTIONS' && endpoint.anyMethod === undefined) return empty(200, [allowHeader(endpoint)]);
+    const handler =
+      endpoint.anyMethod ?? (Object.hasOwn(endpoint.methods, method) ? endpoint.methods[method] : undefined);
     if (handler === undefined) return notAllowed(endpoint, method);
-    if (method !== 'GET' && !this.#mayWrite(incoming.socket)) return text(403, 'Access is restricted');
+    if (method !== 'GET' && method !== 'OPTIONS' && !this.#mayWrite(incoming.socket))
+      return text(403, 'Access is restricted');
     try {
       if (endpoint.ignoresNamespace !== true) refuseNamespace(request);
       return await handler(request);
