@@ -54,6 +54,7 @@ import { StateStore } from '../state/index.ts';
 import { Agent, compatibleVersion } from './agent.ts';
 import { createAliasSource } from './alias-source.ts';
 import { AntiEntropy } from './anti-entropy.ts';
+import { autopilotSettings } from './autopilot.ts';
 import { bannerLines } from './banner.ts';
 import { createLocalBackend } from './local-backend.ts';
 import { LocalState, type LocalStateOptions } from './local-state.ts';
@@ -244,6 +245,7 @@ class RunningAgent {
       defaultQueryTimeMs: config.defaultQueryTimeMs,
       maxQueryTimeMs: config.maxQueryTimeMs,
       sessionTtlMinMs: config.server.sessionTtlMinMs,
+      autopilot: autopilotSettings(config),
       coordinatePeriodMs: config.server.coordinateUpdatePeriodMs,
       disableCoordinates: config.disableCoordinates,
     });

@@ -150,7 +150,7 @@ export function decodeConfigEntry(body: unknown): ConfigEntryBody {
   const top = [field('Kind'), field('Name'), ...fieldsOf[Kind], ...indexes];
   const { CreateIndex: _, ModifyIndex: __, ...entry } = decoder.struct(top, given, '');
   decoder.finish();
-  return { Name: '', ...entry, Kind } as unknown as ConfigEntryBody;
+  return { Name: '', ...entry, Kind };
 }
 
 export function configEntryView(entry: ConfigEntry): Readonly<Record<string, unknown>> {

@@ -25,6 +25,7 @@ import { intentionEndpoints } from './intention-endpoint.ts';
 import { kvEndpoints } from './kv-endpoint.ts';
 import type { HttpOptions } from './options.ts';
 import { queryEndpoints } from './query-endpoint.ts';
+import { operatorEndpoints } from './operator-endpoint.ts';
 import { percentDecode, Query } from './query-string.ts';
 import { FailedRead } from './read-options.ts';
 import { ApiRequest } from './request.ts';
@@ -105,6 +106,7 @@ class Service implements HttpServer {
       ...sessionEndpoints(api),
       ...intentionEndpoints(api),
       ...configEntryEndpoints(api),
+      ...operatorEndpoints(api),
       ...queryEndpoints(api),
       ...coordinateEndpoints(api),
       ...statusEndpoints(api),

@@ -6,6 +6,7 @@ import type { ByteString } from '../lib/index.ts';
 import type { CheckServiceNode, HealthCheck, Node, NodeInfo, NodeService, RaftIndex, ServiceNode } from './catalog.ts';
 import type { CoordinateCalls } from './coordinate.ts';
 import type { ConfigEntryCalls } from './config-entry.ts';
+import type { OperatorCalls } from './operator.ts';
 import type { IntentionCalls } from './intention.ts';
 import type { DirEntry, KvOp } from './kv.ts';
 import type { PreparedQueryCalls } from './prepared-query.ts';
@@ -60,7 +61,7 @@ export interface KeyListRequest extends DCRequest {
 export type IndexedSessions = QueryMeta & { readonly Sessions: readonly Session[] | null };
 
 /** Request and reply of every call. */
-export interface Calls extends ConfigEntryCalls, CoordinateCalls, IntentionCalls, PreparedQueryCalls {
+export interface Calls extends ConfigEntryCalls, OperatorCalls, CoordinateCalls, IntentionCalls, PreparedQueryCalls {
   'Status.Ping': { request: QueryOptions; reply: null };
   /** `host:port` of the leader, "" when there is none. */
   'Status.Leader': { request: DCRequest; reply: string };

@@ -12,6 +12,7 @@ export type * from './interface-address.ts';
 export * from './kv.ts';
 export * from './member.ts';
 export * from './prepared-query.ts';
+export * from './operator.ts';
 export * from './query.ts';
 export * from './session.ts';
 export * from './txn.ts';

@@ -19,6 +19,15 @@ export interface CommandLog {
   readonly leaderAddress: string;
   /** `host:port` of every server in the configuration. */
   readonly peers: readonly string[];
+  /** Index of the configuration in force. */
+  readonly configurationIndex: number;
+  /** The leader's term. */
+  readonly term: number;
+  /**
+   * Takes a server out of the configuration.
+   * @throws CallError when no voter would be left, or no leader is there to do it.
+   */
+  removePeer(address: string): Promise<void>;
   /** Nanoseconds since this server heard from the leader; 0 on the leader. */
   readonly lastContactNs: number;
 }

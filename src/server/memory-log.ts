@@ -2,6 +2,7 @@
  * The log of a single server without a disk (`-dev`): nobody to agree with and nothing to keep, so a command is applied
  * the moment it is proposed.
  */
+import { CallError } from '../model/index.ts';
 import type { Clock, Metrics } from '../ports/index.ts';
 import type { CommandName, CommandOf, CommandResult, StateStore } from '../state/index.ts';
 import { aclCommandSamples } from './acl/command-samples.ts';
@@ -19,6 +20,7 @@ const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
   Txn: ['fsm', 'txn'],
   Coordinate: ['fsm', 'coordinate', 'batch-update'],
   PreparedQuery: ['fsm', 'prepared-query'],
+  Autopilot: ['fsm', 'autopilot'],
   Intention: ['fsm', 'intention'],
   ConfigEntry: ['fsm', 'config_entry'],
 };
@@ -31,6 +33,8 @@ const firstIndex = 2;
 
 export class MemoryLog implements CommandLog {
   readonly isLeader = true;
+  readonly term = 1;
+  readonly configurationIndex = 1;
   readonly lastContactNs = 0;
   readonly leaderAddress: string;
   readonly #store: StateStore;
@@ -56,6 +60,10 @@ export class MemoryLog implements CommandLog {
 
   get peers(): readonly string[] {
     return [this.leaderAddress];
+  }
+
+  removePeer(): Promise<void> {
+    return Promise.reject(new CallError('need at least one voter in configuration: this is the only server'));
   }
 
   // oxlint-disable-next-line require-await -- a failure must become a rejection, and nothing here waits

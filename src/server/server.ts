@@ -2,7 +2,7 @@
  * A server: named calls answered from replicated state, and the leader's duties. It knows nothing of sockets; front
  * doors and the RPC port call it the same way (DESIGN rule 3).
  */
-import { CallError, type CallName, type CallReply, type CallRequest, type NamedCaller } from '../model/index.ts';
+import { type AutopilotConfig, CallError, type CallName, type CallReply, type CallRequest, type NamedCaller } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
 import type { StateStore } from '../state/index.ts';
 import { BlockingQueries, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
@@ -21,6 +21,7 @@ import { preparedQueryHandlers } from './prepared-query.ts';
 import { reconcileMember, type ReconciledMember, serverMeta } from './reconcile.ts';
 import { SessionTimers } from './session-timers.ts';
 import { sessionHandlers, sessionTtlMinMsDefault } from './session.ts';
+import { operatorHandlers } from './operator.ts';
 import { statusHandlers } from './status.ts';
 import { TombstoneGc } from './tombstone-gc.ts';
 import { txnHandlers } from './txn.ts';
@@ -47,6 +48,8 @@ export interface ServerOptions {
   readonly defaultQueryTimeMs?: number;
   /** Longest wait, ms; default 10 min. */
   readonly maxQueryTimeMs?: number;
+  /** Autopilot's settings to begin with; the first leader writes them into the state, where they can be changed. */
+  readonly autopilot?: Omit<AutopilotConfig, 'CreateIndex' | 'ModifyIndex'>;
   /** Shortest TTL a session may have, ms; default 10 s. */
   readonly sessionTtlMinMs?: number;
   /** How long coordinates are collected before they are written, ms; default 5 s. */
@@ -114,6 +117,7 @@ export function createServer(options: ServerOptions): Server {
     ...preparedQueryHandlers(endpoint, { random, others }),
     ...intentionHandlers(endpoint, { random }),
     ...configEntryHandlers(endpoint),
+    ...operatorHandlers(endpoint),
     ...internalHandlers(endpoint),
   };
   const gc = new TombstoneGc({ store, log, clock, logger, datacenter });
@@ -146,6 +150,10 @@ export function createServer(options: ServerOptions): Server {
     async start() {
       gc.start();
       timers.start();
+      if (options.autopilot !== undefined && store.autopilot.config === undefined) {
+        const Config = { ...options.autopilot, CreateIndex: 0, ModifyIndex: 0 };
+        await log.propose({ type: 'Autopilot', request: { Datacenter: datacenter, Config, CAS: false } });
+      }
       await reconcile({
         name: options.nodeName,
         address: options.address,

@@ -3,6 +3,7 @@
  * order gives the same state on every server. A command's number is its first byte in the log (reference/raft.md §4.2).
  */
 import type {
+  AutopilotSetConfigRequest,
   ConfigEntryRequest,
   DeregisterRequest,
   IntentionRequest,
@@ -37,6 +38,8 @@ export interface Commands extends AclCommands {
   Tombstone: { request: TombstoneRequest; result: null };
   Coordinate: { request: readonly NodeCoordinate[]; result: null };
   PreparedQuery: { request: PreparedQueryRequest; result: null };
+  /** With CAS whether it was written, else null. */
+  Autopilot: { request: AutopilotSetConfigRequest; result: boolean | null };
   Intention: { request: IntentionRequest; result: null };
   /** Whether it was written; null for `delete`. */
   ConfigEntry: { request: ConfigEntryRequest; result: boolean | null };
@@ -58,6 +61,7 @@ export const commandNumbers: Readonly<Record<CommandName, number>> = {
   Txn: 8,
   Coordinate: 6,
   PreparedQuery: 7,
+  Autopilot: 9,
   Intention: 12,
   ConfigEntry: 22,
 };

@@ -64,7 +64,7 @@ export class ConfigEntryTable {
 
   /** Every entry of a kind, typed. */
   ofKind<K extends ConfigEntryKind>(kind: K): readonly ConfigEntryOf<K>[] {
-    return this.#table.ofPrefix(keyOf(kind, '')) as readonly ConfigEntry[] as readonly ConfigEntryOf<K>[];
+    return this.#table.ofPrefix(keyOf(kind, '')) as readonly ConfigEntryOf<K>[];
   }
 
   apply(tx: Transaction, { Op, Entry }: ConfigEntryRequest): boolean | null {

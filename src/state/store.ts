@@ -28,6 +28,7 @@ import { aclAppliers, type AclSnapshot, AclTables } from './acl.ts';
 import { Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from './catalog.ts';
 import type { CommandName, CommandOf, CommandResult } from './command.ts';
 import { applyCoordinates, CoordinateTable } from './coordinates.ts';
+import { applyAutopilot, AutopilotRow } from './autopilot.ts';
 import { applyConfigEntry, ConfigEntryTable } from './config-entry.ts';
 import { applyDeregister } from './deregister.ts';
 import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
@@ -53,6 +54,7 @@ interface Tables {
   readonly queries: QueryTable;
   readonly intentions: IntentionTable;
   readonly configEntries: ConfigEntryTable;
+  readonly autopilot: AutopilotRow;
   readonly rows: IndexRows;
 }
 
@@ -73,6 +75,7 @@ export interface StateSnapshot {
   readonly queries: readonly PreparedQuery[];
   readonly intentions: readonly Intention[];
   readonly configEntries: ConfigEntryTable['all'];
+  readonly autopilot: AutopilotRow['config'];
   readonly acl: AclSnapshot;
   readonly indexRows: readonly IndexRow[];
 }
@@ -91,6 +94,7 @@ const appliers: {
   Txn: applyTxn,
   Coordinate: applyCoordinates,
   PreparedQuery: applyPreparedQuery,
+  Autopilot: applyAutopilot,
   Intention: applyIntention,
   ConfigEntry: applyConfigEntry,
 };
@@ -107,6 +111,7 @@ export class StateStore {
   readonly queries = new QueryTable(this.#rows);
   /** See intention.ts for what can be asked. */
   readonly intentions = new IntentionTable(this.#rows);
+  readonly autopilot = new AutopilotRow();
   /** See config-entry.ts. */
   readonly configEntries = new ConfigEntryTable(this.#rows);
   readonly #sessionListeners = new Set<(change: SessionChange) => void>();
@@ -121,6 +126,7 @@ export class StateStore {
     queries: this.queries,
     intentions: this.intentions,
     configEntries: this.configEntries,
+    autopilot: this.autopilot,
     rows: this.#rows,
   };
   #lastIndex = 0;
@@ -192,6 +198,7 @@ export class StateStore {
       queries: this.queries.list().result,
       intentions: this.intentions.list().result,
       configEntries: this.configEntries.all,
+      autopilot: this.autopilot.config,
       acl: this.acl.snapshot(),
       indexRows: this.#rows.all(),
     };

@@ -50,6 +50,6 @@ export function singleServer(options: Partial<ServerOptions> = {}): Single {
     store,
     clock,
     call: <M extends CallName>(method: M, request: Omit<CallRequest<M>, 'Datacenter'>, signal?: AbortSignal) =>
-      server.caller.call(method, { Datacenter: 'dc1', ...request } as CallRequest<M>, signal),
+      server.caller.call(method, { Datacenter: 'dc1', ...request }, signal),
   };
 }
