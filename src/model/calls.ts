@@ -3,6 +3,7 @@
  * whether the answer comes from this process or from a server across the network.
  */
 import type { ByteString } from '../lib/index.ts';
+import type { AclCalls } from './acl-calls.ts';
 import type { CheckServiceNode, HealthCheck, Node, NodeInfo, NodeService, RaftIndex, ServiceNode } from './catalog.ts';
 import type { CoordinateCalls } from './coordinate.ts';
 import type { ConfigEntryCalls } from './config-entry.ts';
@@ -61,7 +62,7 @@ export interface KeyListRequest extends DCRequest {
 export type IndexedSessions = QueryMeta & { readonly Sessions: readonly Session[] | null };
 
 /** Request and reply of every call. */
-export interface Calls extends ConfigEntryCalls, OperatorCalls, CoordinateCalls, IntentionCalls, PreparedQueryCalls {
+export interface Calls extends AclCalls, ConfigEntryCalls, OperatorCalls, CoordinateCalls, IntentionCalls, PreparedQueryCalls {
   'Status.Ping': { request: QueryOptions; reply: null };
   /** `host:port` of the leader, "" when there is none. */
   'Status.Leader': { request: DCRequest; reply: string };

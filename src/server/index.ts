@@ -1,3 +1,4 @@
+export { type AclSettings, Authorizer, translateRules } from './acl/index.ts';
 export { blockingQueriesMax, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
 export type { CommandLog } from './command-log.ts';
 export { MemoryLog } from './memory-log.ts';

@@ -5,6 +5,16 @@
 import { type AutopilotConfig, CallError, type CallName, type CallReply, type CallRequest, type NamedCaller } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
 import type { StateStore } from '../state/index.ts';
+import {
+  aclHandlers,
+  AclResolver,
+  type AclSettings,
+  aclSettingsOff,
+  type Authorizer,
+  enforced,
+  initialiseAcl,
+  TokenReaper,
+} from './acl/index.ts';
 import { BlockingQueries, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
 import { catalogHandlers } from './catalog.ts';
 import type { CommandLog } from './command-log.ts';
@@ -44,6 +54,8 @@ export interface ServerOptions {
   /** The state that `log` applies to. */
   readonly store: StateStore;
   readonly log: CommandLog;
+  /** Off by default. `masterToken`: secret of a token that has all rights from the start, "" for none. */
+  readonly acl?: AclSettings & { readonly masterToken: string };
   /** Wait of a blocking query that names none, ms; default 5 min. */
   readonly defaultQueryTimeMs?: number;
   /** Longest wait, ms; default 10 min. */
@@ -61,6 +73,13 @@ export interface ServerOptions {
 export interface Server {
   readonly caller: NamedCaller;
   readonly store: StateStore;
+  /**
+   * The rights of a token, null while ACLs are off.
+   * @throws CallError `ACL not found`.
+   */
+  resolveToken(secret: string): Authorizer | null;
+  /** The accessor of a token, to be named in logs; "" when there is none. */
+  accessorOf(secret: string): string;
   /** How many blocking queries wait at present. */
   readonly blockingQueries: number;
   /** Takes up the leader's duties: registers this server, forgets old deletions, ends sessions nobody renews. */
@@ -102,7 +121,11 @@ export function createServer(options: ServerOptions): Server {
     executeRemote: () => Promise.reject(new CallError('No path to datacenter')),
   };
   const timers = new SessionTimers({ store, log, clock, logger, metrics, datacenter });
-  const handlers: Handlers = {
+  const resolver = new AclResolver({ settings: options.acl ?? aclSettingsOff, datacenter, store, clock });
+  const aclEndpoint = { ...endpoint, resolver, random };
+  const reaper = new TokenReaper(aclEndpoint, logger);
+  const unguarded: Handlers = {
+    ...aclHandlers(aclEndpoint),
     ...statusHandlers(endpoint),
     ...catalogHandlers(endpoint),
     ...healthHandlers(endpoint),
@@ -120,6 +143,7 @@ export function createServer(options: ServerOptions): Server {
     ...operatorHandlers(endpoint),
     ...internalHandlers(endpoint),
   };
+  const handlers = enforced(unguarded, { resolver, store });
   const gc = new TombstoneGc({ store, log, clock, logger, datacenter });
   let stopped = false;
 
@@ -147,7 +171,13 @@ export function createServer(options: ServerOptions): Server {
       return queries.waiting;
     },
     reconcile,
+    resolveToken: (secret) => resolver.resolve(secret),
+    accessorOf: (secret) => store.acl.tokenRecord(secret)?.AccessorID ?? '',
     async start() {
+      if (options.acl?.enabled === true) {
+        await initialiseAcl(aclEndpoint, options.acl.masterToken, logger);
+        reaper.start();
+      }
       gc.start();
       timers.start();
       if (options.autopilot !== undefined && store.autopilot.config === undefined) {
@@ -164,6 +194,7 @@ export function createServer(options: ServerOptions): Server {
     },
     stop() {
       stopped = true;
+      reaper.stop();
       gc.stop();
       timers.stop();
       lockDelays.stop();

@@ -30,10 +30,5 @@ export function aclPolicyHash(policy: ACLPolicy): Uint8Array {
 }
 
 export function aclRoleHash(role: ACLRole): Uint8Array {
-  return hashOf([
-    role.Name,
-    role.Description,
-    ...(role.Policies ?? []).map(({ ID }) => ID),
-    ...identityTexts(role),
-  ]);
+  return hashOf([role.Name, role.Description, ...(role.Policies ?? []).map(({ ID }) => ID), ...identityTexts(role)]);
 }

@@ -289,7 +289,8 @@ export class AclTables {
 
   deleteTokens(tx: Transaction, accessors: readonly string[]): void {
     for (const accessor of accessors) {
-      if (accessor === anonymousTokenAccessor) throw new CallError('Deletion of the builtin anonymous token is not permitted');
+      if (accessor === anonymousTokenAccessor)
+        throw new CallError('Deletion of the builtin anonymous token is not permitted');
       const token = this.#byAccessor(accessor);
       if (token !== undefined) this.#dropToken(tx, token);
     }

@@ -82,7 +82,8 @@ function nameRule(
   const given = fields['intentions'];
   if (resource !== 'service' || given === undefined || given === '') return rule;
   const intentions = accessOf(given, false);
-  if (intentions === undefined) throw new CallError(`Invalid ${block} intentions policy: ${shown(given)} for "${name}"`);
+  if (intentions === undefined)
+    throw new CallError(`Invalid ${block} intentions policy: ${shown(given)} for "${name}"`);
   return { ...rule, intentions };
 }
 

@@ -1,0 +1,9 @@
+/** What the ACL endpoints have at hand. */
+import type { Random } from '../../ports/index.ts';
+import type { Endpoint } from '../endpoint.ts';
+import type { AclResolver } from './resolver.ts';
+
+export interface AclEndpoint extends Endpoint {
+  readonly resolver: AclResolver;
+  readonly random: Random;
+}
