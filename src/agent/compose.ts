@@ -44,6 +44,7 @@ import { SystemClock } from '../node/system-clock.ts';
 import { SystemRandom } from '../node/system-random.ts';
 import type { DockerEngine, Logger, Metrics } from '../ports/index.ts';
 import {
+  type AdvertisedAddress as AdvertisedHost,
   createRegistrator,
   type RegistrationBackend,
   type Registrator,
@@ -51,6 +52,7 @@ import {
 } from '../registrator/index.ts';
 import { createServer, MemoryLog } from '../server/index.ts';
 import { StateStore } from '../state/index.ts';
+import { AdvertisedAddress } from './advertised-address.ts';
 import { Agent, compatibleVersion } from './agent.ts';
 import { createAliasSource } from './alias-source.ts';
 import { AntiEntropy } from './anti-entropy.ts';
@@ -213,13 +215,22 @@ class RunningAgent {
       ...(config.devMode && advertise === null ? { bindAddr: '0.0.0.0' } : {}),
       ports: { serfLan: 0, serfWan: 0, server: 0 },
     };
-    const facts = await collectFacts(createProbePorts(clock, engines[0] ?? null), {
-      decided: isDecidedBySettings(serviceSettings, definedOnly(this.#io.env)),
-      metadata: 'auto',
-      gossipPort: serfLan,
-    });
+    const isAddressGiven = isDecidedBySettings(serviceSettings, definedOnly(this.#io.env));
+    const probes = createProbePorts(clock, engines[0] ?? null);
+    const look = (): Promise<EnvironmentFacts> =>
+      collectFacts(probes, { decided: isAddressGiven, metadata: 'auto', gossipPort: serfLan });
+    const facts = await look();
     const nodeDecision = decideAdvertise(facts, nodeSettings);
-    const serviceDecision = decideAdvertise(facts, serviceSettings);
+    const advertised = new AdvertisedAddress({
+      first: decideAdvertise(facts, serviceSettings),
+      decide: async () => decideAdvertise(await look(), serviceSettings),
+      clock,
+      logger,
+      onChange: () => {
+        for (const registrator of registrators) registrator.reconcile();
+      },
+    });
+    const serviceDecision = advertised.current;
     if (nodeDecision.address === null) throw new Error(nodeDecision.error ?? 'no address to advertise');
     const nodeAddress = nodeDecision.address;
 
@@ -302,17 +313,12 @@ class RunningAgent {
         sidecarPorts: { min: config.ports.sidecarMin, max: config.ports.sidecarMax },
       },
     });
-    const registrators = this.#registrators(
-      engines,
-      facts,
-      serviceDecision,
-      createLocalBackend(state, registry),
-      metrics,
-    );
+    const registrators = this.#registrators(engines, facts, advertised, createLocalBackend(state, registry), metrics);
 
     const shutDown = async (mode: 'leave' | 'stop'): Promise<void> => {
       logger.info('Requesting shutdown');
       const services = mode === 'leave' && !config.registrator.leaveServices ? 'deregister-all' : 'leave-services';
+      advertised.stop();
       await Promise.all(registrators.map((registrator) => registrator.stop(services)));
       sync.stop();
       await registry.stop();
@@ -426,6 +432,7 @@ class RunningAgent {
       return 1;
     }
     for (const registrator of registrators) registrator.start();
+    if (registrators.length > 0 && !isAddressGiven) advertised.start();
     if (!config.log.json) this.#io.stdout.write('==> Portolan agent running!\n');
 
     const code = await this.#exited;
@@ -470,16 +477,19 @@ class RunningAgent {
   #registrators(
     engines: readonly DockerEngine[],
     facts: EnvironmentFacts,
-    decision: AdvertiseDecision,
+    advertised: AdvertisedAddress,
     backend: RegistrationBackend,
     metrics: Metrics,
   ): readonly Registrator[] {
     if (this.#config.registrator.enabled === false) return [];
-    const { address, source } = decision;
-    const family = address?.includes(':') ? 'ipv6' : 'ipv4';
+    const advertise = (): AdvertisedHost => {
+      const { address, source } = advertised.current;
+      if (address === null) return { source };
+      return address.includes(':') ? { source, ipv6: address } : { source, ipv4: address };
+    };
     const options = registratorOptionsOf(this.#config, {
       hostname: hostname(),
-      advertise: () => ({ source, ...(address === null ? {} : { [family]: address }) }),
+      advertise,
       ownContainerIds: facts.container.inContainer ? facts.container.candidates.map(({ id }) => id) : [],
     });
     const problems = validateRegistratorOptions(options);
