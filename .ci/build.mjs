@@ -54,6 +54,9 @@ await build({
   banner: {
     js: [
       '#!/usr/bin/env node',
+      // A small heap matters more to an agent on every host than peak throughput. The bundle's first statement, before
+      // anything has made the heap grow; measured: 149 → 91 MB with Node.js 24 beside 30 containers.
+      "import{setFlagsFromString as __portolanHeap}from'node:v8';__portolanHeap('--optimize-for-size');",
       "import{createRequire as __portolanRequire}from'node:module';",
       "import{fileURLToPath as __portolanPath}from'node:url';",
       'const require=__portolanRequire(import.meta.url);',
