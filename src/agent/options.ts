@@ -54,6 +54,7 @@ export function httpOptions(config: Config): HttpOptions {
     disableUnprintableFilter: config.http.disableUnprintableCharFilter,
     disableCoordinates: config.disableCoordinates,
     translateWanAddrs: config.addresses.translateWan,
+    dnsDomain: config.dns.domain,
     defaultQueryTimeMs: config.defaultQueryTimeMs,
     maxQueryTimeMs: config.maxQueryTimeMs,
   };

@@ -25,6 +25,8 @@ export interface HttpOptions {
   readonly translateWanAddrs: boolean;
   /** `disable_coordinates`. */
   readonly disableCoordinates: boolean;
+  /** `domain` of the DNS front, for names that answers contain. */
+  readonly dnsDomain: string;
   /** Wait of a blocking query that does not say how long (`default_query_time`). */
   readonly defaultQueryTimeMs: number;
   /** Longest wait a blocking query may ask for (`max_query_time`). */
@@ -45,6 +47,7 @@ export const httpOptionDefaults: Omit<HttpOptions, 'datacenter'> = {
   disableUnprintableFilter: false,
   translateWanAddrs: false,
   disableCoordinates: false,
+  dnsDomain: 'consul.',
   defaultQueryTimeMs: 300_000,
   maxQueryTimeMs: 600_000,
 };

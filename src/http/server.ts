@@ -20,6 +20,7 @@ import type { Api } from './api.ts';
 import { catalogEndpoints } from './catalog-endpoint.ts';
 import { configEntryEndpoints } from './config-entry-endpoint.ts';
 import { coordinateEndpoints } from './coordinate-endpoint.ts';
+import { gatewayEndpoints } from './gateway-endpoint.ts';
 import { healthEndpoints } from './health-endpoint.ts';
 import { intentionEndpoints } from './intention-endpoint.ts';
 import { kvEndpoints } from './kv-endpoint.ts';
@@ -107,6 +108,7 @@ class Service implements HttpServer {
       ...intentionEndpoints(api),
       ...configEntryEndpoints(api),
       ...operatorEndpoints(api),
+      ...gatewayEndpoints(api),
       ...queryEndpoints(api),
       ...coordinateEndpoints(api),
       ...statusEndpoints(api),

@@ -36,7 +36,7 @@ async function nodeInfo(api: Api, request: ApiRequest): Promise<Answer> {
 }
 
 /** A person looking at the UI is better served by an old answer than by none. */
-async function readEvenWithoutLeader<R extends QueryMeta>(
+export async function readEvenWithoutLeader<R extends QueryMeta>(
   options: ReadOptions,
   call: (query: ReadOptions['query']) => Promise<R>,
 ): Promise<R> {

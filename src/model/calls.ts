@@ -8,6 +8,7 @@ import type { CheckServiceNode, HealthCheck, Node, NodeInfo, NodeService, RaftIn
 import type { CoordinateCalls } from './coordinate.ts';
 import type { ConfigEntryCalls } from './config-entry.ts';
 import type { OperatorCalls } from './operator.ts';
+import type { GatewayCalls } from './gateway.ts';
 import type { IntentionCalls } from './intention.ts';
 import type { DirEntry, KvOp } from './kv.ts';
 import type { PreparedQueryCalls } from './prepared-query.ts';
@@ -62,7 +63,7 @@ export interface KeyListRequest extends DCRequest {
 export type IndexedSessions = QueryMeta & { readonly Sessions: readonly Session[] | null };
 
 /** Request and reply of every call. */
-export interface Calls extends AclCalls, ConfigEntryCalls, OperatorCalls, CoordinateCalls, IntentionCalls, PreparedQueryCalls {
+export interface Calls extends AclCalls, ConfigEntryCalls, GatewayCalls, OperatorCalls, CoordinateCalls, IntentionCalls, PreparedQueryCalls {
   'Status.Ping': { request: QueryOptions; reply: null };
   /** `host:port` of the leader, "" when there is none. */
   'Status.Leader': { request: DCRequest; reply: string };

@@ -7,6 +7,7 @@ export * from './config-entry.ts';
 export * from './definition.ts';
 export type * from './discovery-chain.ts';
 export * from './filter-fields.ts';
+export type * from './gateway.ts';
 export * from './intention.ts';
 export type * from './interface-address.ts';
 export * from './kv.ts';

@@ -6,6 +6,7 @@ import {
   nodeServiceFilterFields,
   serviceNodeFilterFields,
 } from '../model/index.ts';
+import { meshNodes } from '../state/index.ts';
 import { type Endpoint, type Handlers, queryMeta, requireDatacenter, timed } from './endpoint.ts';
 import { sortNear } from './near.ts';
 import { validatedRegister } from './register-validation.ts';
@@ -108,7 +109,7 @@ function listHandlers(
             address !== ''
               ? store.servicesAtAddress(address, watch)
               : Connect
-                ? store.connectNodes(name, watch)
+                ? meshNodes(store, name, watch)
                 : store.serviceNodes(name, watch);
           const rows = select(
             result,

@@ -6,6 +6,7 @@ import {
   type HealthCheck,
   healthCheckFilterFields,
 } from '../model/index.ts';
+import { ingressHealth, meshHealth } from '../state/index.ts';
 import { type Endpoint, type Handlers, queryMeta, requireDatacenter } from './endpoint.ts';
 import { sortNear } from './near.ts';
 import { filterOf, hasPairs, hasTags, metaPairs, select } from './selection.ts';
@@ -82,8 +83,11 @@ export function healthHandlers(
       return queries.run(
         request,
         (watch) => {
-          if (Ingress && !Connect && tags.length === 0) return { ...queryMeta(endpoint, 1), Nodes: [] };
-          const { index, result } = Connect ? store.connectHealth(name, watch) : store.serviceHealth(name, watch);
+          const { index, result } = Connect
+            ? meshHealth(store, name, watch)
+            : Ingress && tags.length === 0
+              ? ingressHealth(store, name, watch)
+              : store.serviceHealth(name, watch);
           const rows = select(
             result,
             key,

@@ -21,6 +21,7 @@ import type { CommandLog } from './command-log.ts';
 import { coordinateHandlers, coordinatePeriodMsDefault, CoordinateUpdates, storedDistances } from './coordinate.ts';
 import { configEntryHandlers } from './config-entry.ts';
 import type { Endpoint, Handlers } from './endpoint.ts';
+import { gatewayHandlers } from './gateways.ts';
 import { healthHandlers } from './health.ts';
 import { internalHandlers } from './internal.ts';
 import { intentionHandlers } from './intention.ts';
@@ -141,6 +142,7 @@ export function createServer(options: ServerOptions): Server {
     ...intentionHandlers(endpoint, { random }),
     ...configEntryHandlers(endpoint),
     ...operatorHandlers(endpoint),
+    ...gatewayHandlers(endpoint),
     ...internalHandlers(endpoint),
   };
   const handlers = enforced(unguarded, { resolver, store });

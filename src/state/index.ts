@@ -4,6 +4,7 @@ export { type Command, type CommandName, commandNumbers, type CommandOf, type Co
 export type { TombstoneRequest } from './command.ts';
 export { isOfOurSpace, isPoint } from './coordinates.ts';
 export { type ChainRequest, type CompiledChain, compileDiscoveryChain } from './discovery-chain.ts';
+export { gatewayServices, ingressHealth, meshHealth, meshNodes, serviceDump } from './gateways.ts';
 export type { IndexRow } from './index-rows.ts';
 export type { KvTable, Tombstone } from './kv-table.ts';
 export type { SessionChange } from './session-table.ts';
