@@ -10,6 +10,7 @@ import {
   type Calls,
   type NamedCaller,
   type QueryMeta,
+  queryNotFound,
 } from '../model/index.ts';
 import type { Logger, Metrics } from '../ports/index.ts';
 import type { DnsOptions } from './dns-options.ts';
@@ -95,6 +96,26 @@ export class Catalog {
     return reply.ServiceNodes;
   }
 
+  /**
+   * The result of a prepared query.
+   * @param from the agent asked, and the address of who asks it, for sorting by distance.
+   * @throws CallError
+   */
+  async executeQuery(
+    datacenter: string,
+    query: string,
+    from: { readonly node: string; readonly datacenter: string; readonly clientIp: string },
+  ): Promise<CallReply<'PreparedQuery.Execute'>> {
+    return await this.#read(this.#cached, 'PreparedQuery.Execute', {
+      Datacenter: datacenter,
+      Token: this.#token(),
+      AllowStale: this.#allowStale,
+      QueryIDOrName: query,
+      Source: { Datacenter: '', Node: '', Ip: from.clientIp },
+      Agent: { Datacenter: from.datacenter, Node: from.node },
+    });
+  }
+
   #token(): string {
     return this.#dependencies.token?.() ?? '';
   }
@@ -115,4 +136,9 @@ export class Catalog {
 /** Whether the call failed because the name's datacenter does not exist. */
 export function isUnknownDatacenter(error: unknown): boolean {
   return error instanceof CallError && error.message.includes(noPathToDatacenter);
+}
+
+/** Whether the call failed because there is no such prepared query. */
+export function isUnknownQuery(error: unknown): boolean {
+  return error instanceof CallError && error.message.includes(queryNotFound);
 }

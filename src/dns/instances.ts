@@ -64,7 +64,7 @@ function weightOf({ Service, Checks }: CheckServiceNode): number {
 }
 
 /** Prepares the answers of `instances` to a question of `type`; those with nothing to say are left out. */
-function prepareInstances(
+export function prepareInstances(
   instances: readonly CheckServiceNode[],
   type: number,
   ttl: number,
@@ -160,7 +160,7 @@ export class InstanceCache {
 }
 
 /** Questions that get equal answers share one variant; 0 stands for all types that services have no record of. */
-function preparedType(type: number): number {
+export function preparedType(type: number): number {
   switch (type) {
     case recordType.A:
     case recordType.AAAA:

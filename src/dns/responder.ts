@@ -2,17 +2,34 @@
  * One packet in, one packet out. Chooses the handler by zone, makes the named calls, and puts the sections together
  * as reference/dns.md §3-§9 describes. Holds one set of options; a reload makes a new responder.
  */
-import { formatGoDurationMs } from '../codec/index.ts';
+import { formatGoDurationMs, parseGoDurationMs } from '../codec/index.ts';
 import type { CheckServiceNode, Node } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
 import { addressOfReverseName, addressToHex, addressToText, parseAddress } from './address.ts';
-import { Catalog, type CatalogDependencies, isUnknownDatacenter } from './catalog.ts';
+import { Catalog, type CatalogDependencies, isUnknownDatacenter, isUnknownQuery } from './catalog.ts';
 import { type Domains, domainsOf, type Lookup, lookupLabels, lookupOf, zoneOf } from './dispatch.ts';
 import { type DnsOptions, serviceTtlSeconds } from './dns-options.ts';
 import { Forwarder, type ForwarderDependencies, messageOf } from './forwarder.ts';
-import { healthy, type HostName, type Instance, InstanceCache, type InstanceSettings } from './instances.ts';
+import {
+  healthy,
+  type HostName,
+  type Instance,
+  InstanceCache,
+  type InstanceSettings,
+  preparedType,
+  prepareInstances,
+} from './instances.ts';
 import { type LimitedQuestion, limitSections, type MutableSections, type Transport, udpRecordLimit } from './limits.ts';
-import { classIN, type Edns, type Query, receive, recordType, type ResourceRecord, responseCode } from './message.ts';
+import {
+  classIN,
+  type ClientSubnet,
+  type Edns,
+  type Query,
+  receive,
+  recordType,
+  type ResourceRecord,
+  responseCode,
+} from './message.ts';
 import { type OptRecord, replyFlags, writeMessage } from './message-writer.ts';
 import { DnsFormatError, type Name, parseName } from './name.ts';
 import { addressRecord, cnameRecord, familyFits, metaRecords, nsRecord, ptrRecord, soaRecord } from './records.ts';
@@ -42,6 +59,8 @@ interface ReverseEntry {
 interface Answer extends MutableSections {
   code: number;
   truncated: boolean;
+  /** Another client may get another answer: the scope of its EDNS subnet says so. */
+  readonly dependsOnClient?: boolean;
 }
 
 export class Responder {
@@ -104,7 +123,7 @@ export class Responder {
 
   async #respondOwn(query: Query, labels: readonly string[], transport: Transport, client: string): Promise<Buffer> {
     const startedMs = this.#clock.monotonicMs();
-    const answer = await this.#answerOwn(query, labels, transport);
+    const answer = await this.#answerOwn(query, labels, transport, client);
     const reply = this.#write(query, answer, {
       authoritative: true,
       recursionAvailable: this.#forwarder.available,
@@ -123,7 +142,7 @@ export class Responder {
     return reply;
   }
 
-  async #answerOwn(query: Query, labels: readonly string[], transport: Transport): Promise<Answer> {
+  async #answerOwn(query: Query, labels: readonly string[], transport: Transport, client: string): Promise<Answer> {
     const answer = emptyAnswer(responseCode.NOERROR);
     switch (query.type) {
       case recordType.SOA: {
@@ -142,7 +161,7 @@ export class Responder {
       case recordType.AXFR:
         return emptyAnswer(responseCode.NOTIMP);
       default:
-        return await this.#lookUp(query, labels, transport, resolutionDepthMax);
+        return await this.#lookUp(query, labels, transport, resolutionDepthMax, client);
     }
   }
 
@@ -152,6 +171,7 @@ export class Responder {
     labels: readonly string[],
     transport: Transport,
     depth: number,
+    client = '',
   ): Promise<Answer> {
     const lookup = lookupOf(labels, question.type, this.#domains);
     try {
@@ -161,8 +181,7 @@ export class Responder {
         case 'service':
           return await this.#lookUpService(question, lookup, transport, depth);
         case 'query':
-          // No named call executes prepared queries yet, so every one of them is unknown (reference/dns.md §6.4).
-          return this.#notFound(responseCode.NXDOMAIN);
+          return await this.#lookUpQuery(question, lookup, transport, depth, client);
         case 'address':
           return this.#lookUpAddress(lookup);
         case 'invalid':
@@ -171,7 +190,7 @@ export class Responder {
       }
     } catch (error) {
       if (error instanceof DnsFormatError) throw error;
-      if (isUnknownDatacenter(error)) return this.#notFound(responseCode.NXDOMAIN);
+      if (isUnknownDatacenter(error) || isUnknownQuery(error)) return this.#notFound(responseCode.NXDOMAIN);
       this.#logger.error('rpc error', { error: messageOf(error) });
       return emptyAnswer(responseCode.SERVFAIL);
     }
@@ -214,26 +233,55 @@ export class Responder {
     const datacenter = lookup.datacenter || this.#options.datacenter;
     const ttl = serviceTtlSeconds(this.#options.serviceTtlMs, lookup.service);
     const found = await this.#catalog.serviceInstances(datacenter, lookup);
-    return await this.#answerInstances(question, found, ttl, datacenter, transport, depth);
+    const settings = this.#instanceSettings(datacenter);
+    const prepared = this.#instances.get(found, this.#options.onlyPassing, question.type, ttl, settings);
+    if (prepared === null) return this.#notFound(responseCode.NXDOMAIN);
+    return await this.#answerInstances(question, this.#shuffled(prepared), ttl, transport, depth);
   }
 
-  /** The answer that service instances give: filtered, shuffled, built, limited. */
-  async #answerInstances(
+  /** A prepared query has filtered and sorted its result itself (reference/dns.md §6.4). */
+  async #lookUpQuery(
     question: LimitedQuestion,
-    found: readonly CheckServiceNode[],
-    ttl: number,
-    datacenter: string,
+    lookup: Extract<Lookup, { kind: 'query' }>,
     transport: Transport,
     depth: number,
+    client: string,
   ): Promise<Answer> {
-    const settings: InstanceSettings = {
+    const subnet = question.edns?.clientSubnet;
+    const result = await this.#catalog.executeQuery(lookup.datacenter || this.#options.datacenter, lookup.query, {
+      node: this.#options.nodeName,
+      datacenter: this.#options.datacenter,
+      clientIp: subnet ? subnetAddress(subnet) : hostOf(client),
+    });
+    if (result.Nodes.length === 0) return this.#notFound(responseCode.NXDOMAIN);
+    const { TTL } = result.DNS;
+    const ttl =
+      TTL === ''
+        ? serviceTtlSeconds(this.#options.serviceTtlMs, result.Service)
+        : Math.trunc(parseGoDurationMs(TTL) / 1000);
+    const settings = this.#instanceSettings(result.Datacenter);
+    const prepared = prepareInstances(result.Nodes, preparedType(question.type), ttl, settings);
+    const answer = await this.#answerInstances(question, prepared, ttl, transport, depth);
+    return { ...answer, dependsOnClient: true };
+  }
+
+  #instanceSettings(datacenter: string): InstanceSettings {
+    return {
       datacenter,
       domain: this.#domains.primary,
       wan: this.#wan(datacenter),
       nodeMetaTxt: this.#options.nodeMetaTxt,
     };
-    const prepared = this.#instances.get(found, this.#options.onlyPassing, question.type, ttl, settings);
-    if (prepared === null) return this.#notFound(responseCode.NXDOMAIN);
+  }
+
+  /** The answer that prepared instances give, in their order: built and limited. */
+  async #answerInstances(
+    question: LimitedQuestion,
+    prepared: Iterable<Instance>,
+    ttl: number,
+    transport: Transport,
+    depth: number,
+  ): Promise<Answer> {
     const answer = emptyAnswer(responseCode.NOERROR);
     // What lies beyond the first record too many is cut anyway.
     const enough = transport === 'udp' ? udpRecordLimit(question.edns, this.#options.udpAnswerLimit) + 1 : Infinity;
@@ -247,7 +295,7 @@ export class Responder {
 
   async #collectAddresses(
     question: LimitedQuestion,
-    prepared: readonly Instance[],
+    prepared: Iterable<Instance>,
     ttl: number,
     depth: number,
     enough: number,
@@ -256,7 +304,7 @@ export class Responder {
     const seen = new Set<string>();
     let hostName: HostName | null = null;
     let instances = 0;
-    for (const instance of this.#shuffled(prepared)) {
+    for (const instance of prepared) {
       const target = targetFor(instance, question.name);
       if (target.kind === 'hostName') {
         hostName ??= target;
@@ -274,7 +322,7 @@ export class Responder {
 
   async #collectSrv(
     question: LimitedQuestion,
-    prepared: readonly Instance[],
+    prepared: Iterable<Instance>,
     ttl: number,
     depth: number,
     enough: number,
@@ -282,7 +330,7 @@ export class Responder {
   ): Promise<void> {
     const seen = new Set<string>();
     let resolutions = 0;
-    for (const instance of this.#shuffled(prepared)) {
+    for (const instance of prepared) {
       if (seen.has(instance.srvKey)) continue;
       seen.add(instance.srvKey);
       const target = targetFor(instance, question.name);
@@ -489,13 +537,13 @@ export class Responder {
       recursionAvailable: header.recursionAvailable,
       truncated: answer.truncated,
     });
-    const opt = header.edns === null ? null : optRecord(header.edns);
+    const opt = header.edns === null ? null : optRecord(header.edns, answer.dependsOnClient ?? false);
     return writeMessage(query.id, flags, query, answer, { compress: !this.#options.disableCompression, opt });
   }
 }
 
-/** Echoes the client's EDNS with its subnet option; scope 0, for no answer here depends on the subnet. */
-function optRecord({ udpSize, clientSubnet }: Edns): OptRecord {
+/** Echoes the client's EDNS with its subnet option; the scope is that subnet, or 0 when the answer is for everybody. */
+function optRecord({ udpSize, clientSubnet }: Edns, dependsOnClient: boolean): OptRecord {
   if (clientSubnet === null) return { udpSize, data: noOptions };
   const { family, sourcePrefix, address } = clientSubnet;
   const head = Buffer.alloc(8);
@@ -503,7 +551,20 @@ function optRecord({ udpSize, clientSubnet }: Edns): OptRecord {
   head.writeUInt16BE(4 + address.length, 2);
   head.writeUInt16BE(family, 4);
   head[6] = sourcePrefix;
+  head[7] = dependsOnClient ? sourcePrefix : 0;
   return { udpSize, data: Buffer.concat([head, address]) };
+}
+
+/** The subnet's address in full: the option leaves its last bytes out. */
+function subnetAddress({ family, address }: ClientSubnet): string {
+  const full = new Uint8Array(family === 1 ? 4 : 16);
+  full.set(address.subarray(0, full.length));
+  return addressToText(full);
+}
+
+/** `address:port` without the port. */
+function hostOf(client: string): string {
+  return client.replace(/:\d+$/, '').replace(/^::ffff:(?=\d+\.)/i, '');
 }
 
 const noOptions = new Uint8Array(0);

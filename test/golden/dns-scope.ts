@@ -32,14 +32,13 @@ export function outOfScope(recording: DnsRecording, { query, expect }: DnsCase):
   const found = expect.rcode === 'NOERROR';
   const name = query.name?.toLowerCase() ?? '';
   // Names that are not found are answered all the same.
-  if (found && name.includes('.query.')) return 'prepared queries are not there';
   if (found && name.includes('.ingress.')) return 'ingress gateways are not there';
   return null;
 }
 
 /** HTTP calls of a set-up for what is not there; the cases in scope do not need them. */
 export function stepInScope({ path = '' }: DnsStep): boolean {
-  return path !== '/v1/query' && path !== '/v1/config';
+  return path !== '/v1/config';
 }
 
 /** The recording with nothing but what is in scope. */

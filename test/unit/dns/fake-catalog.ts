@@ -5,6 +5,7 @@ import {
   type CallReply,
   type CallRequest,
   type NamedCaller,
+  queryNotFound,
 } from '../../../src/model/index.ts';
 import {
   type CheckServiceNode,
@@ -117,7 +118,11 @@ export class FakeCatalog implements NamedCaller {
     if (this.fail) return Promise.reject(this.fail);
     const { Datacenter } = request as { Datacenter: string };
     if (Datacenter !== this.datacenter) return Promise.reject(new CallError('No path to datacenter'));
-    return Promise.resolve(this.#reply(method, request) as CallReply<M>);
+    try {
+      return Promise.resolve(this.#reply(method, request) as CallReply<M>);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   #reply(method: CallName, request: unknown): unknown {
@@ -144,6 +149,8 @@ export class FakeCatalog implements NamedCaller {
         const asked = request as CallRequest<'Health.ServiceNodes'>;
         return { ...answer, Nodes: this.#once(JSON.stringify(asked), () => this.#instances(asked)) };
       }
+      case 'PreparedQuery.Execute':
+        throw new CallError(queryNotFound);
       default:
         throw new Error(`the DNS server must not call ${method}`);
     }
