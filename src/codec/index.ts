@@ -1,4 +1,13 @@
 export { blake2b256 } from './blake2b.ts';
+export { derOid, DerError, readDer } from './der.ts';
+export {
+  decodePem,
+  encodePem,
+  makeCertificate,
+  makeCertificateRequest,
+  readCertificateRequest,
+  x509KeyId,
+} from './x509.ts';
 export { compileFilter, type Filter, FilterError } from './filter/index.ts';
 export { decodeGoBase64 } from './go-base64.ts';
 export {

@@ -1,0 +1,200 @@
+/**
+ * The two X.509 forms that the mesh needs and Node cannot make: certificates with a URI as their name, signed by an
+ * elliptic key, and requests for them (RFC 5280, RFC 2986).
+ */
+import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import {
+  der,
+  derBitString,
+  DerError,
+  derInteger,
+  derOid,
+  derSequence,
+  derTags,
+  type DerValue,
+  readDer,
+} from './der.ts';
+
+const oids = {
+  commonName: '2.5.4.3',
+  ecdsaSha256: '1.2.840.10045.4.3.2',
+  extensionRequest: '1.2.840.113549.1.9.14',
+  subjectKeyId: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  authorityKeyId: '2.5.29.35',
+  extendedKeyUsage: '2.5.29.37',
+  serverAuth: '1.3.6.1.5.5.7.3.1',
+  clientAuth: '1.3.6.1.5.5.7.3.2',
+} as const;
+
+/** Context tag of a URI among the names of a certificate. */
+const uriTag = 0x86;
+/** Digital signature, key encipherment, data encipherment, key agreement. */
+const leafUsage = 0b1011_1000;
+/** Digital signature, certificate and revocation list signing. */
+const authorityUsage = 0b1000_0110;
+
+export interface CertificateParts {
+  readonly serial: bigint;
+  readonly commonName: string;
+  readonly issuerName: string;
+  readonly uri: string;
+  /** ms since 1970; whole seconds count. */
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  readonly publicKey: KeyObject;
+  /** The issuer's private key, elliptic. */
+  readonly signingKey: KeyObject;
+  readonly isAuthority: boolean;
+}
+
+/** What names a key in certificates: a hash of its public form. */
+export function x509KeyId(key: KeyObject): Uint8Array {
+  return createHash('sha256').update(publicDer(key)).digest();
+}
+
+/** @returns the certificate, DER. */
+export function makeCertificate(parts: CertificateParts): Uint8Array {
+  const usage = parts.isAuthority ? authorityUsage : leafUsage;
+  const extensions = [
+    extension(oids.keyUsage, true, derBitString(Uint8Array.of(usage), trailingZeros(usage))),
+    ...(parts.isAuthority
+      ? []
+      : [extension(oids.extendedKeyUsage, false, derSequence(derOid(oids.clientAuth), derOid(oids.serverAuth)))]),
+    extension(
+      oids.basicConstraints,
+      true,
+      derSequence(...(parts.isAuthority ? [der(derTags.boolean, Uint8Array.of(0xff))] : [])),
+    ),
+    extension(oids.subjectKeyId, false, der(derTags.octetString, x509KeyId(parts.publicKey))),
+    extension(oids.authorityKeyId, false, derSequence(der(0x80, x509KeyId(createPublicKey(parts.signingKey))))),
+    extension(oids.subjectAltName, false, subjectAltName(parts.uri)),
+  ];
+  const signed = derSequence(
+    der(0xa0, derInteger(2n)),
+    derInteger(parts.serial),
+    signatureAlgorithm,
+    name(parts.issuerName),
+    derSequence(time(parts.notBeforeMs), time(parts.notAfterMs)),
+    name(parts.commonName),
+    publicDer(parts.publicKey),
+    der(0xa3, derSequence(...extensions)),
+  );
+  return signedBy(parts.signingKey, signed);
+}
+
+/** @returns a request for a certificate with this URI, DER. */
+export function makeCertificateRequest(key: KeyObject, commonName: string, uri: string): Uint8Array {
+  const wanted = derSequence(extension(oids.subjectAltName, false, subjectAltName(uri)));
+  const attribute = derSequence(derOid(oids.extensionRequest), der(derTags.set, wanted));
+  const info = derSequence(derInteger(0n), name(commonName), publicDer(createPublicKey(key)), der(0xa0, attribute));
+  return signedBy(key, info);
+}
+
+export interface CertificateRequest {
+  readonly publicKey: KeyObject;
+  readonly uris: readonly string[];
+}
+
+/**
+ * Reads a request and verifies that who made it has the key.
+ * @throws DerError when it is none, or its signature is wrong.
+ */
+export function readCertificateRequest(bytes: Uint8Array): CertificateRequest {
+  const [info, , signature] = childrenOf(only(readDer(bytes)));
+  if (info === undefined || signature === undefined) throw new DerError('x509: malformed certificate request');
+  const [, , spki, ...attributes] = childrenOf(info);
+  if (spki === undefined) throw new DerError('x509: malformed certificate request');
+  let publicKey: KeyObject;
+  let genuine: boolean;
+  try {
+    publicKey = createPublicKey({ key: Buffer.from(spki.encoded), format: 'der', type: 'spki' });
+    genuine = verify('sha256', info.encoded, publicKey, signature.content.subarray(1));
+  } catch {
+    throw new DerError('x509: malformed public key');
+  }
+  if (!genuine) throw new DerError('x509: verification failure of the certificate request');
+  return { publicKey, uris: attributes.flatMap(childrenOf).flatMap(urisOfAttribute) };
+}
+
+function urisOfAttribute(attribute: DerValue): readonly string[] {
+  const [oid, values] = childrenOf(attribute);
+  if (oid === undefined || values === undefined || !isOid(oid, oids.extensionRequest)) return [];
+  return childrenOf(values)
+    .flatMap(childrenOf)
+    .flatMap((one) => {
+      const parts = childrenOf(one);
+      const [id] = parts;
+      const value = parts.at(-1);
+      if (id === undefined || value === undefined || !isOid(id, oids.subjectAltName)) return [];
+      return childrenOf(only(readDer(value.content)))
+        .filter(({ tag }) => tag === uriTag)
+        .map(({ content }) => Buffer.from(content).toString('latin1'));
+    });
+}
+
+function childrenOf(value: DerValue): readonly DerValue[] {
+  return readDer(value.content);
+}
+
+function only(values: readonly DerValue[]): DerValue {
+  const [value] = values;
+  if (value === undefined) throw new DerError('asn1: syntax error: data truncated');
+  return value;
+}
+
+function isOid(value: DerValue, dotted: string): boolean {
+  return Buffer.compare(value.encoded, derOid(dotted)) === 0;
+}
+
+const signatureAlgorithm = derSequence(derOid(oids.ecdsaSha256));
+
+function signedBy(key: KeyObject, content: Uint8Array): Uint8Array {
+  return derSequence(content, signatureAlgorithm, derBitString(sign('sha256', content, key)));
+}
+
+function publicDer(key: KeyObject): Uint8Array {
+  return key.export({ type: 'spki', format: 'der' });
+}
+
+function name(commonName: string): Uint8Array {
+  const text = der(derTags.utf8String, Buffer.from(commonName, 'utf8'));
+  return derSequence(der(derTags.set, derSequence(derOid(oids.commonName), text)));
+}
+
+function extension(oid: string, critical: boolean, value: Uint8Array): Uint8Array {
+  const mark = critical ? [der(derTags.boolean, Uint8Array.of(0xff))] : [];
+  return derSequence(derOid(oid), ...mark, der(derTags.octetString, value));
+}
+
+function subjectAltName(uri: string): Uint8Array {
+  return derSequence(der(uriTag, Buffer.from(uri, 'latin1')));
+}
+
+function trailingZeros(byte: number): number {
+  return 31 - Math.clz32(byte & -byte);
+}
+
+/** From 2050 on years have four digits. */
+function time(ms: number): Uint8Array {
+  const digits = new Date(ms).toISOString().replaceAll(/[-:T]|\.\d+/g, '');
+  if (digits >= '2050') return der(derTags.generalizedTime, Buffer.from(digits));
+  return der(derTags.utcTime, Buffer.from(digits.slice(2)));
+}
+
+/** As PEM files hold it: base64 in lines of 64 between marks. */
+export function encodePem(label: string, bytes: Uint8Array): string {
+  const lines =
+    Buffer.from(bytes)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? [];
+  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
+}
+
+/** The first block of a PEM text with that label; undefined when there is none. */
+export function decodePem(label: string, text: string): Uint8Array | undefined {
+  const block = new RegExp(`-----BEGIN ${label}-----([A-Za-z0-9+/=\\s]+)-----END ${label}-----`).exec(text);
+  return block === null ? undefined : Buffer.from(block[1]!, 'base64');
+}
