@@ -3,7 +3,7 @@
  * waits for a server (DESIGN rule 10).
  */
 import os from 'node:os';
-import type { AgentDoor, AgentSelf, MetricsSnapshot } from '../http/index.ts';
+import type { AgentDoor, AgentSelf, EventDoor, MetricsSnapshot } from '../http/index.ts';
 import { AgentRequestError } from '../http/index.ts';
 import {
   type CheckDefinition,
@@ -64,13 +64,15 @@ export interface AgentHooks {
 }
 
 export class Agent implements AgentDoor {
+  readonly events: EventDoor;
   readonly #facts: AgentFacts;
   readonly #state: LocalState;
   readonly #registry: Registry;
   readonly #hooks: AgentHooks;
 
-  constructor(facts: AgentFacts, state: LocalState, registry: Registry, hooks: AgentHooks) {
+  constructor(facts: AgentFacts, state: LocalState, registry: Registry, events: EventDoor, hooks: AgentHooks) {
     this.#facts = facts;
+    this.events = events;
     this.#state = state;
     this.#registry = registry;
     this.#hooks = hooks;

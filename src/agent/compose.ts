@@ -66,6 +66,7 @@ import { dnsAddresses, dnsOptions, httpListeners, httpOptions, logLevelOf, regis
 import { Persistence } from './persistence.ts';
 import { Registry } from './registry.ts';
 import { SignalHandler } from './signals.ts';
+import { UserEvents } from './user-events.ts';
 import { portolanRevision, portolanVersion } from './version.ts';
 
 /** What the agent needs of the process it runs in. */
@@ -256,6 +257,7 @@ class RunningAgent {
       defaultQueryTimeMs: config.defaultQueryTimeMs,
       maxQueryTimeMs: config.maxQueryTimeMs,
       sessionTtlMinMs: config.server.sessionTtlMinMs,
+      broadcastEvent: (name, payload) => events.loopback(name, payload),
       autopilot: autopilotSettings(config),
       coordinatePeriodMs: config.server.coordinateUpdatePeriodMs,
       disableCoordinates: config.disableCoordinates,
@@ -266,6 +268,13 @@ class RunningAgent {
       random,
       options: localStateOptions(config),
       onDirty: () => sync.trigger(),
+    });
+    const events = new UserEvents({
+      nodeName: config.nodeName,
+      services: () => state.serviceRecords,
+      caller: server.caller,
+      random,
+      logger,
     });
     const checks = createChecks({
       clock,
@@ -359,6 +368,7 @@ class RunningAgent {
       },
       state,
       registry,
+      events,
       {
         debugConfig: () => debugConfig(config),
         nodeMeta,

@@ -20,4 +20,5 @@ export {
 export { encodeGoJson, encodeGoJsonString, GoJsonError, type GoJsonLayout, parseGoJson } from './go-json.ts';
 export { compileGoRegexp, compileGoSubmatch, GoRegexpError } from './go-regexp.ts';
 export { compileHil, HilError, type HilScope } from './hil.ts';
+export { decodeUserEvent, encodeUserEvent, UserEventError, type UserEventFields } from './user-event.ts';
 export { HclError, type HclObject, type HclValue, parseHcl } from './hcl.ts';

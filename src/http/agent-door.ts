@@ -10,6 +10,8 @@ import type {
   Member,
   NodeService,
   ServiceDefinition,
+  UserEvent,
+  WriteRequest,
 } from '../model/index.ts';
 
 /** Answer of `/v1/agent/self`. */
@@ -59,9 +61,23 @@ export interface MetricAggregate {
   readonly Labels: Readonly<Record<string, string>>;
 }
 
+/** User events of this agent. */
+export interface EventDoor {
+  /** The last events that are for this agent, newest last. */
+  readonly events: readonly UserEvent[];
+  /** Calls back after every further one, until the returned function is called. */
+  onEvent(callback: () => void): () => void;
+  /**
+   * Sends an event to every agent of the datacenter; resolves when it is on its way.
+   * @throws CallError for filters that are not regular expressions, and for events that are too large.
+   */
+  fire(event: Omit<UserEvent, 'ID' | 'Version' | 'LTime'>, target: WriteRequest): Promise<UserEvent>;
+}
+
 export interface AgentDoor {
   readonly nodeName: string;
   readonly datacenter: string;
+  readonly events: EventDoor;
   self(): AgentSelf;
   members(options: { readonly wan: boolean }): readonly Member[];
   /** Services of this agent by ID (the server's own `consul` service is not among them). */

@@ -3,6 +3,7 @@ export {
   type AgentDoor,
   AgentRequestError,
   type AgentSelf,
+  type EventDoor,
   type MetricAggregate,
   type MetricsSnapshot,
 } from './agent-door.ts';

@@ -57,7 +57,8 @@ export function parseReadOptions(request: ApiRequest, options: HttpOptions): Rea
   }
   checkCacheControl(request.header('Cache-Control'));
   const wait = parseWaitMs(request);
-  const index = parseIndex(query.get('index'));
+  // No index of the state comes near 2^53; beyond it all of them mean the same.
+  const index = Math.min(Number(parseIndex(query.get('index'))), Number.MAX_SAFE_INTEGER);
   return {
     query: {
       ...target,
@@ -90,11 +91,11 @@ function durationMs(text: string, problem: string): number {
 
 const uint64Max = 2n ** 64n - 1n;
 
-/** Any 64-bit number is allowed; no index of ours comes near 2^53, so beyond it all of them mean the same. */
-function parseIndex(text: string): number {
-  if (text === '') return 0;
+/** `index`: any 64-bit number; 0 when it is not given. */
+export function parseIndex(text: string): bigint {
+  if (text === '') return 0n;
   if (!/^\d+$/.test(text) || BigInt(text) > uint64Max) throw new HttpError(400, 'Invalid index');
-  return Math.min(Number(text), Number.MAX_SAFE_INTEGER);
+  return BigInt(text);
 }
 
 /** Without a cache there is nothing to control, but a bad value is refused all the same. */

@@ -21,6 +21,7 @@ import { catalogEndpoints } from './catalog-endpoint.ts';
 import { configEntryEndpoints } from './config-entry-endpoint.ts';
 import { coordinateEndpoints } from './coordinate-endpoint.ts';
 import { gatewayEndpoints } from './gateway-endpoint.ts';
+import { eventEndpoints } from './event-endpoint.ts';
 import { healthEndpoints } from './health-endpoint.ts';
 import { intentionEndpoints } from './intention-endpoint.ts';
 import { kvEndpoints } from './kv-endpoint.ts';
@@ -103,6 +104,7 @@ class Service implements HttpServer {
       ...catalogEndpoints(api),
       ...healthEndpoints(api),
       ...kvEndpoints(api),
+      ...eventEndpoints(api),
       ...txnEndpoints(api),
       ...sessionEndpoints(api),
       ...intentionEndpoints(api),

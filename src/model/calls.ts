@@ -24,6 +24,7 @@ import type {
 } from './query.ts';
 import type { Session, SessionRequest, SessionSpecificRequest } from './session.ts';
 import type { TxnReadRequest, TxnReadResponse, TxnRequest, TxnResponse } from './txn.ts';
+import type { UserEventCalls } from './user-event.ts';
 
 export type Unindexed<T> = Omit<T, keyof RaftIndex>;
 
@@ -63,7 +64,16 @@ export interface KeyListRequest extends DCRequest {
 export type IndexedSessions = QueryMeta & { readonly Sessions: readonly Session[] | null };
 
 /** Request and reply of every call. */
-export interface Calls extends AclCalls, ConfigEntryCalls, GatewayCalls, OperatorCalls, CoordinateCalls, IntentionCalls, PreparedQueryCalls {
+export interface Calls
+  extends
+    AclCalls,
+    ConfigEntryCalls,
+    GatewayCalls,
+    OperatorCalls,
+    CoordinateCalls,
+    IntentionCalls,
+    PreparedQueryCalls,
+    UserEventCalls {
   'Status.Ping': { request: QueryOptions; reply: null };
   /** `host:port` of the leader, "" when there is none. */
   'Status.Leader': { request: DCRequest; reply: string };

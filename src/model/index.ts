@@ -17,6 +17,7 @@ export * from './operator.ts';
 export * from './query.ts';
 export * from './session.ts';
 export * from './txn.ts';
+export * from './user-event.ts';
 export * from './spiffe-id.ts';
 export * from './validate-config-entry.ts';
 export * from './validate-definition.ts';

@@ -2,7 +2,14 @@
  * A server: named calls answered from replicated state, and the leader's duties. It knows nothing of sockets; front
  * doors and the RPC port call it the same way (DESIGN rule 3).
  */
-import { type AutopilotConfig, CallError, type CallName, type CallReply, type CallRequest, type NamedCaller } from '../model/index.ts';
+import {
+  type AutopilotConfig,
+  CallError,
+  type CallName,
+  type CallReply,
+  type CallRequest,
+  type NamedCaller,
+} from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
 import type { StateStore } from '../state/index.ts';
 import {
@@ -36,6 +43,7 @@ import { operatorHandlers } from './operator.ts';
 import { statusHandlers } from './status.ts';
 import { TombstoneGc } from './tombstone-gc.ts';
 import { txnHandlers } from './txn.ts';
+import { type BroadcastEvent, userEventHandlers } from './user-event.ts';
 
 export interface ServerOptions {
   readonly datacenter: string;
@@ -63,6 +71,8 @@ export interface ServerOptions {
   readonly maxQueryTimeMs?: number;
   /** Autopilot's settings to begin with; the first leader writes them into the state, where they can be changed. */
   readonly autopilot?: Omit<AutopilotConfig, 'CreateIndex' | 'ModifyIndex'>;
+  /** Sends a user event to all members; without it nobody hears of one. */
+  readonly broadcastEvent?: BroadcastEvent;
   /** Shortest TTL a session may have, ms; default 10 s. */
   readonly sessionTtlMinMs?: number;
   /** How long coordinates are collected before they are written, ms; default 5 s. */
@@ -132,6 +142,7 @@ export function createServer(options: ServerOptions): Server {
     ...healthHandlers(endpoint),
     ...kvsHandlers(endpoint),
     ...txnHandlers(endpoint),
+    ...userEventHandlers(endpoint, options.broadcastEvent ?? (() => undefined)),
     ...sessionHandlers(endpoint, {
       timers,
       random,
