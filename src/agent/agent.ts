@@ -3,7 +3,7 @@
  * waits for a server (DESIGN rule 10).
  */
 import os from 'node:os';
-import type { AgentDoor, AgentSelf, EventDoor, MetricsSnapshot } from '../http/index.ts';
+import type { AgentAcl, AgentDoor, AgentSelf, EventDoor, MetricsSnapshot } from '../http/index.ts';
 import { AgentRequestError } from '../http/index.ts';
 import {
   type CheckDefinition,
@@ -48,6 +48,8 @@ export interface AgentFacts {
 }
 
 export interface AgentHooks {
+  /** Without it ACLs are off. */
+  readonly acl?: AgentAcl;
   readonly debugConfig: () => Readonly<Record<string, unknown>>;
   readonly nodeMeta: () => Readonly<Record<string, string>>;
   /** Figures of the log behind the catalog, for `info`. */
@@ -86,6 +88,10 @@ export class Agent implements AgentDoor {
     return this.#facts.datacenter;
   }
 
+  get acl(): AgentAcl | undefined {
+    return this.#hooks.acl;
+  }
+
   self(): AgentSelf {
     const { nodeName, nodeId, datacenter, isServer, revision, disableCoordinates } = this.#facts;
     return {
@@ -119,7 +125,7 @@ export class Agent implements AgentDoor {
       Addr: advertiseAddress,
       Port: ports.serfLan,
       Tags: {
-        acls: '0',
+        acls: this.#hooks.acl?.enabled === true ? '1' : '0',
         ...(bootstrap ? { bootstrap: '1' } : {}),
         build: `${compatibleVersion}:${revision}`,
         dc: datacenter,
@@ -167,7 +173,7 @@ export class Agent implements AgentDoor {
       },
       build: { prerelease: '', revision, version: compatibleVersion },
       consul: {
-        acl: 'disabled',
+        acl: this.#hooks.acl?.enabled === true ? 'enabled' : 'disabled',
         bootstrap: String(bootstrap),
         known_datacenters: '1',
         leader: 'true',

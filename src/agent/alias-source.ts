@@ -12,8 +12,10 @@ export function createAliasSource(dependencies: {
   readonly caller: NamedCaller;
   readonly datacenter: string;
   readonly clock: Clock;
+  /** What other nodes are looked at with. */
+  readonly token?: () => string;
 }): AliasSource {
-  const { state, caller, datacenter, clock } = dependencies;
+  const { state, caller, datacenter, clock, token } = dependencies;
   const local: AliasView = {
     hasService: (id) => state.services.has(id),
     checks: () => state.checkRecords.values(),
@@ -23,7 +25,7 @@ export function createAliasSource(dependencies: {
     let index = 0;
     while (!signal.aborted) {
       try {
-        const request = { Datacenter: datacenter, Node: node, AllowStale: true };
+        const request = { Datacenter: datacenter, Node: node, AllowStale: true, Token: token?.() ?? '' };
         const checks = await caller.call('Health.NodeChecks', { ...request, MinQueryIndex: index }, signal);
         const services = await caller.call('Catalog.NodeServices', request, signal);
         index = checks.Index;

@@ -5,6 +5,7 @@
  */
 import type { Clock, Logger, Random, Timer } from '../ports/index.ts';
 import {
+  CallError,
   consulServiceId,
   type HealthCheck,
   type NamedCaller,
@@ -33,6 +34,16 @@ export interface NodeIdentity {
   readonly Meta: Readonly<Record<string, string>>;
 }
 
+/** The agent's own tokens, as the sync needs them. */
+export interface SyncTokens {
+  /** For what was registered without a token. */
+  readonly user: () => string;
+  /** For the node, and for taking things off it. */
+  readonly agent: () => string;
+  /** The accessor of a token, to be named in logs; "" when it is not known. */
+  readonly accessorOf: (token: string) => string;
+}
+
 export class AntiEntropy {
   readonly #state: LocalState;
   readonly #caller: NamedCaller;
@@ -40,6 +51,7 @@ export class AntiEntropy {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #logger: Logger;
+  readonly #acl: SyncTokens | undefined;
   readonly #isServer: boolean;
   readonly #checkUpdateIntervalMs: () => number;
   readonly #memberCount: () => number;
@@ -59,6 +71,8 @@ export class AntiEntropy {
     readonly random: Random;
     /** The `agent` logger. */
     readonly logger: Logger;
+    /** What calls are made with where a registration brought no token; without it none. */
+    readonly acl?: SyncTokens;
     /** A server's own `consul` service is managed by the leader and left alone. */
     readonly isServer: boolean;
     readonly checkUpdateIntervalMs: () => number;
@@ -70,6 +84,7 @@ export class AntiEntropy {
     this.#clock = dependencies.clock;
     this.#random = dependencies.random;
     this.#logger = dependencies.logger;
+    this.#acl = dependencies.acl;
     this.#isServer = dependencies.isServer;
     this.#checkUpdateIntervalMs = dependencies.checkUpdateIntervalMs;
     this.#memberCount = dependencies.memberCount;
@@ -165,7 +180,7 @@ export class AntiEntropy {
 
   async #compareWithServers(): Promise<void> {
     const node = this.#node();
-    const request = { Datacenter: node.Datacenter, Node: node.Node, AllowStale: false };
+    const request = { Datacenter: node.Datacenter, Node: node.Node, AllowStale: false, Token: this.#agentToken() };
     const [services, checks] = await Promise.all([
       this.#caller.call('Catalog.NodeServiceList', request),
       this.#caller.call('Health.NodeChecks', request),
@@ -247,9 +262,9 @@ export class AntiEntropy {
     };
     for (const [id, { token }] of state.removedServices) {
       await attempt('Deregistering service', { service: id }, async () => {
-        await this.#deregister({ ServiceID: id }, token);
+        const done = await this.#deregister({ ServiceID: id }, 'Service', { service: id });
         if (state.removedServices.get(id)?.token === token) state.removedServices.delete(id);
-        this.#logger.info('Deregistered service', { service: id });
+        if (done) this.#logger.info('Deregistered service', { service: id });
       });
     }
     for (const id of [...state.dirtyServices]) {
@@ -257,9 +272,9 @@ export class AntiEntropy {
     }
     for (const [id, { token }] of state.removedChecks) {
       await attempt('Deregistering check', { check: id }, async () => {
-        await this.#deregister({ CheckID: id }, token);
+        const done = await this.#deregister({ CheckID: id }, 'Check', { check: id });
         if (state.removedChecks.get(id)?.token === token) state.removedChecks.delete(id);
-        this.#logger.info('Deregistered check', { check: id });
+        if (done) this.#logger.info('Deregistered check', { check: id });
       });
     }
     for (const id of [...state.dirtyChecks]) {
@@ -279,12 +294,15 @@ export class AntiEntropy {
       .map((checkId) => state.checks.get(checkId)!)
       .filter((entry) => !entry.inSync && entry.token === local.token)
       .map((entry) => entry.check);
-    await this.#register({ Service: service, Checks: checks }, local.token);
+    const token = local.token || this.#userToken();
+    const blocked = await this.#blocked(() => this.#register({ Service: service, Checks: checks }, token));
+    // Asking again changes nothing until somebody changes the rights: the next full sync tries it.
     state.markServiceInSync(id, service);
-    this.#logger.info('Synced service', { service: id });
+    if (blocked) this.#warnBlocked('Service registration', { service: id }, token);
+    else this.#logger.info('Synced service', { service: id });
     for (const check of checks) {
       state.markCheckInSync(check.CheckID, check);
-      this.#logger.info('Synced check', { check: check.CheckID });
+      if (!blocked) this.#logger.info('Synced check', { check: check.CheckID });
     }
   }
 
@@ -292,14 +310,43 @@ export class AntiEntropy {
     const local = this.#state.checks.get(id);
     if (!local || local.inSync) return;
     const { check } = local;
-    await this.#register({ Checks: [check] }, local.token);
+    const token = local.token || this.#userToken();
+    const blocked = await this.#blocked(() => this.#register({ Checks: [check] }, token));
     this.#state.markCheckInSync(id, check);
-    this.#logger.info('Synced check', { check: id });
+    if (blocked) this.#warnBlocked('Check registration', { check: id }, token);
+    else this.#logger.info('Synced check', { check: id });
   }
 
   async #syncNodeInfo(): Promise<void> {
-    await this.#register({}, '');
-    this.#logger.info('Synced node info');
+    const token = this.#agentToken();
+    const blocked = await this.#blocked(() => this.#register({}, token));
+    this.#nodeInfoInSync = true;
+    if (blocked) this.#warnBlocked('Node info update', { node: this.#node().Node }, token);
+    else this.#logger.info('Synced node info');
+  }
+
+  #userToken(): string {
+    return this.#acl?.user() ?? '';
+  }
+
+  #agentToken(): string {
+    return this.#acl?.agent() ?? '';
+  }
+
+  /** Whether the servers refused for want of rights; other failures are thrown. */
+  async #blocked(write: () => Promise<void>): Promise<boolean> {
+    try {
+      await write();
+      return false;
+    } catch (error) {
+      const text = error instanceof CallError ? error.message : '';
+      if (text.includes('Permission denied') || text.includes('ACL not found')) return true;
+      throw error;
+    }
+  }
+
+  #warnBlocked(what: string, fields: Readonly<Record<string, unknown>>, token: string): void {
+    this.#logger.warn(`${what} blocked by ACLs`, { ...fields, accessorID: this.#acl?.accessorOf(token) ?? '' });
   }
 
   async #register(
@@ -321,14 +368,27 @@ export class AntiEntropy {
     this.#nodeInfoInSync = true;
   }
 
-  async #deregister(what: { readonly ServiceID: string } | { readonly CheckID: string }, token: string): Promise<void> {
+  /**
+   * Always with the agent's own token: who may write the node may take anything off it, also when the token of the
+   * registration has gone. Resolves with false when that is not enough.
+   */
+  async #deregister(
+    what: { readonly ServiceID: string } | { readonly CheckID: string },
+    kind: string,
+    fields: Readonly<Record<string, unknown>>,
+  ): Promise<boolean> {
     const node = this.#node();
-    await this.#caller.call('Catalog.Deregister', {
-      Datacenter: node.Datacenter,
-      Node: node.Node,
-      Token: token,
-      ...what,
+    const token = this.#agentToken();
+    const blocked = await this.#blocked(async () => {
+      await this.#caller.call('Catalog.Deregister', {
+        Datacenter: node.Datacenter,
+        Node: node.Node,
+        Token: token,
+        ...what,
+      });
     });
+    if (blocked) this.#warnBlocked(`${kind} deregistration`, fields, token);
+    return !blocked;
   }
 }
 

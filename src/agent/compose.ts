@@ -53,6 +53,7 @@ import {
 import { createServer, MemoryLog } from '../server/index.ts';
 import { StateStore } from '../state/index.ts';
 import { AdvertisedAddress } from './advertised-address.ts';
+import { agentAcl, aclOptions, tokensOf } from './acl.ts';
 import { Agent, compatibleVersion } from './agent.ts';
 import { createAliasSource } from './alias-source.ts';
 import { AntiEntropy } from './anti-entropy.ts';
@@ -66,6 +67,7 @@ import { dnsAddresses, dnsOptions, httpListeners, httpOptions, logLevelOf, regis
 import { Persistence } from './persistence.ts';
 import { Registry } from './registry.ts';
 import { SignalHandler } from './signals.ts';
+import { AgentTokens } from './tokens.ts';
 import { UserEvents } from './user-events.ts';
 import { portolanRevision, portolanVersion } from './version.ts';
 
@@ -239,6 +241,11 @@ class RunningAgent {
       ...this.#config.nodeMeta,
       'consul-network-segment': '',
     });
+    const tokens = new AgentTokens({
+      configured: tokensOf(config),
+      files: config.acl.enableTokenPersistence ? files : undefined,
+      logger: logger.named('agent'),
+    });
     const store = new StateStore();
     const log = new MemoryLog({ store, address: `${nodeAddress}:${serverPort}`, clock, metrics });
     const server = createServer({
@@ -254,6 +261,7 @@ class RunningAgent {
       metrics,
       store,
       log,
+      acl: aclOptions(config),
       defaultQueryTimeMs: config.defaultQueryTimeMs,
       maxQueryTimeMs: config.maxQueryTimeMs,
       sessionTtlMinMs: config.server.sessionTtlMinMs,
@@ -283,7 +291,7 @@ class RunningAgent {
       metrics,
       processRunner: new SystemProcessRunner({ clock }),
       docker: () => engines[0],
-      aliasSource: createAliasSource({ state, caller: server.caller, datacenter: config.datacenter, clock }),
+      aliasSource: createAliasSource({ state, caller: server.caller, datacenter: config.datacenter, clock, token: () => tokens.user }),
       options: {
         outputMaxSize: config.checkOutputMaxSize,
         discardOutput: config.discardCheckOutput,
@@ -306,6 +314,11 @@ class RunningAgent {
       random,
       logger,
       isServer: config.server.enabled,
+      acl: {
+        user: () => tokens.user,
+        agent: () => tokens.agent,
+        accessorOf: (token) => server.accessorOf(token),
+      },
       checkUpdateIntervalMs: () => this.#config.checkUpdateIntervalMs,
       memberCount: () => 1,
     });
@@ -350,6 +363,7 @@ class RunningAgent {
       this.#config = next.config;
       this.#log.setLevel(logLevelOf(next.config.log.level));
       state.setOptions(localStateOptions(next.config));
+      tokens.configure(tokensOf(next.config));
       await dns.reload(dnsOptions(next.config));
       http.reload(httpOptions(next.config));
       if (metaChanged) sync.nodeInfoChanged();
@@ -370,6 +384,7 @@ class RunningAgent {
       registry,
       events,
       {
+        acl: agentAcl({ enabled: config.acl.enabled, nodeName: config.nodeName, tokens, server }),
         debugConfig: () => debugConfig(config),
         nodeMeta,
         logStats: () => ({ lastIndex: log.lastIndex }),
@@ -394,6 +409,7 @@ class RunningAgent {
     });
     const dns = createDnsServer({
       caller: server.caller,
+      token: () => tokens.user,
       options: dnsOptions(config),
       clock,
       random,
@@ -417,6 +433,7 @@ class RunningAgent {
     for (const { text, fix } of isServiceAddress ? serviceDecision.warnings : []) logger.warn(text, { fix });
     const onSignal = this.#onSignals(signals);
     try {
+      await tokens.load();
       await server.start();
       await registry.replaceFileDefinitions(config.services, config.checks);
       await registry.restore();

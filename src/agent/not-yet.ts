@@ -11,9 +11,6 @@ export function refusalOf(config: Config): string | null {
       ? "a durable server is not part of this version: its log is kept in memory only. Run one box with 'portolan agent -dev -data-dir=DIR' (registrations survive a restart, KV does not), or keep a Consul server."
       : "a client agent needs servers to join, and joining is not part of this version. Run one box with 'portolan agent -dev', or 'portolan registrator consul://HOST:8500' beside a Consul agent.";
   }
-  if (config.acl.enabled) {
-    return 'acl.enabled = true, but ACLs are not part of this version; without them every request would be allowed. Remove the acl block to run open.';
-  }
   return null;
 }
 

@@ -3,6 +3,7 @@
  * never reaches into it. Everything here is local and never waits for the network (DESIGN rule 10).
  */
 import type { LogLevel } from '../ports/index.ts';
+import type { AgentAcl } from './agent-acl.ts';
 import type {
   CheckDefinition,
   CheckStatus,
@@ -77,6 +78,8 @@ export interface EventDoor {
 export interface AgentDoor {
   readonly nodeName: string;
   readonly datacenter: string;
+  /** Without it ACLs are off. */
+  readonly acl?: AgentAcl | undefined;
   readonly events: EventDoor;
   self(): AgentSelf;
   members(options: { readonly wan: boolean }): readonly Member[];

@@ -16,7 +16,15 @@ import {
   serviceDefinitionProblem,
 } from '../model/index.ts';
 import { type LogLevel, sleep } from '../ports/index.ts';
+import {
+  authorize,
+  guardedAgent,
+  requireCheckRegistration,
+  requireRegistration,
+  seesLocalCheck,
+} from './agent-acl.ts';
 import { agentHealthEndpoints } from './agent-health-endpoint.ts';
+import { setAgentToken } from './agent-token-endpoint.ts';
 import { type Answer, badRequest, Body, empty, HttpError, json, text } from './answer.ts';
 import type { Api } from './api.ts';
 import { decodeBody, string, struct } from './decode.ts';
@@ -45,7 +53,7 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
   });
   const ttl = (pattern: string, status: CheckStatus): Endpoint =>
     put(pattern, (request) => agent.updateTtlCheck(request.name, status, request.query.get('note')));
-  return [
+  return guardedAgent(api, [
     get('/v1/agent/self', (request) => json(request, agent.self())),
     get('/v1/agent/host', async (request) => json(request, await collectHostInfo(api.clock))),
     get('/v1/agent/members', (request) => listMembers(api, request)),
@@ -58,7 +66,7 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
     put('/v1/agent/maintenance', (request) =>
       agent.setNodeMaintenance(parseEnable(request), request.query.get('reason'), request.token),
     ),
-    put('/v1/agent/token/', () => Promise.reject(new HttpError(401, 'ACL support disabled'))),
+    { pattern: '/v1/agent/token/', methods: { PUT: (request) => setAgentToken(api, request) } },
     get('/v1/agent/services', (request) => listServices(api, request)),
     get('/v1/agent/service/', (request) => readService(api, request)),
     get('/v1/agent/checks', (request) => listChecks(api, request)),
@@ -82,10 +90,10 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
     ttl('/v1/agent/check/fail/', 'critical'),
     put('/v1/agent/check/update/', (request) => updateCheck(api, request)),
     ...agentHealthEndpoints(api),
-  ];
+  ]);
 }
 
-function listMembers(api: Api, request: ApiRequest): Answer {
+async function listMembers(api: Api, request: ApiRequest): Promise<Answer> {
   const wan = request.query.get('wan') !== '';
   const segment = request.query.get('segment');
   if (wan && segment !== '') throw new HttpError(400, 'Cannot provide a segment with wan=true');
@@ -93,7 +101,10 @@ function listMembers(api: Api, request: ApiRequest): Answer {
     throw new HttpError(500, 'Network segments are not supported in this version of Consul');
   }
   const absent = wan && !api.agent.self().Config.Server;
-  return json(request, absent ? null : api.agent.members({ wan }));
+  if (absent) return json(request, null);
+  const authorizer = await authorize(api, request);
+  const members = api.agent.members({ wan });
+  return json(request, members.filter(({ Name }) => authorizer === null || authorizer.may('node:read', Name)));
 }
 
 function metrics(api: Api, request: ApiRequest): Answer {
@@ -138,7 +149,8 @@ function monitor(api: Api, request: ApiRequest): Answer {
   };
 }
 
-function listServices(api: Api, request: ApiRequest): Answer {
+async function listServices(api: Api, request: ApiRequest): Promise<Answer> {
+  const authorizer = await authorize(api, request);
   const filter = request.query.get('filter');
   let services: Iterable<readonly [string, NodeService]> = api.agent.services();
   if (filter !== '') {
@@ -150,12 +162,14 @@ function listServices(api: Api, request: ApiRequest): Answer {
       throw new HttpError(500, `Failed to create boolean expression evaluator: ${error.message}`);
     }
   }
+  if (authorizer !== null) services = [...services].filter(([, { Service }]) => authorizer.may('service:read', Service));
   return json(request, new Map([...services].map(([id, service]) => [id, agentServiceView(service)])));
 }
 
-function listChecks(api: Api, request: ApiRequest): Answer {
+async function listChecks(api: Api, request: ApiRequest): Promise<Answer> {
+  const authorizer = await authorize(api, request);
   const filter = request.query.get('filter');
-  let checks = [...api.agent.checks()];
+  let checks = [...api.agent.checks()].filter(([, check]) => authorizer === null || seesLocalCheck(authorizer, check));
   if (filter !== '') {
     try {
       const matches = compileFilter(filter, healthCheckFilterFields);
@@ -237,6 +251,7 @@ async function registerService(api: Api, request: ApiRequest): Promise<void> {
   const definition: ServiceDefinition = { name: '', ...given };
   const problem = serviceDefinitionProblem(definition);
   if (problem !== null) throw new HttpError(400, problem);
+  requireRegistration(api, await authorize(api, request), definition);
   const { query, token } = request;
   const replace = query.has('replace-existing-checks') && parseBool(query.get('replace-existing-checks')) !== false;
   await api.agent.registerService(definition, { token, replaceExistingChecks: replace });
@@ -246,6 +261,7 @@ async function registerCheck(api: Api, request: ApiRequest): Promise<void> {
   const definition = decodeBody<CheckDefinition>(await request.body(), checkDefinitionBody);
   const problem = checkDefinitionProblem(definition);
   if (problem !== null) throw new HttpError(400, problem);
+  requireCheckRegistration(api, await authorize(api, request), definition);
   await api.agent.registerCheck(definition, { token: request.token });
 }
 

@@ -1,3 +1,4 @@
+export { type AgentAcl, type AgentTokenName, agentTokenNames } from './agent-acl.ts';
 /** Door of the HTTP API: the server, its options, and the contract with the agent it fronts. */
 export {
   type AgentDoor,

@@ -21,6 +21,7 @@ export class ApiRequest {
   readonly #incoming: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #stopping: AbortSignal;
+  readonly #defaultToken: () => string;
   #signal: AbortSignal | null = null;
 
   constructor(parts: {
@@ -33,6 +34,8 @@ export class ApiRequest {
     response: ServerResponse;
     /** Aborted when the server stops. */
     stopping: AbortSignal;
+    /** The agent's own token, for requests that bring none. */
+    defaultToken: () => string;
   }) {
     this.method = parts.method;
     this.path = parts.path;
@@ -42,6 +45,7 @@ export class ApiRequest {
     this.#incoming = parts.incoming;
     this.#response = parts.response;
     this.#stopping = parts.stopping;
+    this.#defaultToken = parts.defaultToken;
   }
 
   /** What follows the endpoint's prefix as text: a service or node name, an ID. */
@@ -65,8 +69,13 @@ export class ApiRequest {
     return length === undefined ? null : Number(length);
   }
 
-  /** ACL token of the request, "" when none (reference/http-api.md §2). */
+  /** ACL token of the request, else the agent's default; "" when none (reference/http-api.md §2). */
   get token(): string {
+    return this.ownToken || this.#defaultToken();
+  }
+
+  /** The token that came with the request, "" when none. */
+  get ownToken(): string {
     const given = this.query.get('token') || this.header('X-Consul-Token');
     if (given !== '') return given;
     const [scheme = '', value = ''] = this.header('Authorization').trim().split(/\s+/);

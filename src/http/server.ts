@@ -14,6 +14,7 @@ import type { NamedCaller } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
 import { type AgentDoor, AgentRequestError } from './agent-door.ts';
 import { agentConnectEndpoints } from './agent-connect-endpoint.ts';
+import { aclEndpoints } from './acl-endpoint.ts';
 import { agentEndpoints } from './agent-endpoint.ts';
 import { type Answer, badRequest, Body, empty, type Header, HttpError, type Sink, text } from './answer.ts';
 import type { Api } from './api.ts';
@@ -85,6 +86,7 @@ class Service implements HttpServer {
   readonly #app: FastifyInstance;
   readonly #servers: Server[] = [];
   readonly #stopping = new AbortController();
+  readonly #defaultToken: () => string;
   readonly #connections = new Map<string, number>();
   #options: HttpOptions;
   #common: readonly Header[];
@@ -95,10 +97,12 @@ class Service implements HttpServer {
     this.#logger = parts.logger;
     this.#metrics = parts.metrics;
     this.#options = parts.options;
+    this.#defaultToken = () => parts.agent.acl?.defaultToken() ?? '';
     this.#common = commonHeaders(parts.options);
     this.#writers = blockListOf(parts.options.allowWriteHttpFrom);
     const api: Api = { ...parts, options: () => this.#options };
     this.#router = new Router([
+      ...aclEndpoints(api),
       ...agentEndpoints(api),
       ...agentConnectEndpoints(api),
       ...catalogEndpoints(api),
@@ -307,6 +311,7 @@ class Service implements HttpServer {
               incoming,
               response,
               stopping: this.#stopping.signal,
+              defaultToken: this.#defaultToken,
             });
           });
     this.#metrics.sample(metricName(method, routing.endpoint), this.#clock.monotonicMs() - began);

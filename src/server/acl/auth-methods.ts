@@ -192,7 +192,10 @@ function validatedRule({ store, random }: AclEndpoint, wanted: ACLBindingRule): 
     example = boundName(rule, Object.fromEntries(Object.keys(blank.values).map((name) => [name, 'fake'])));
   } catch (error) {
     if (!(error instanceof HilError)) throw error;
-    throw new CallError(`Invalid Binding Rule: invalid BindName: ${error.message}`, { cause: error });
+    const unknown = /^unknown variable accessed: (.*)$/.exec(error.message)?.[1];
+    // The peer says where it stands: line, column.
+    const place = unknown === undefined ? '' : `1:${rule.BindName.indexOf(unknown) + 1}: `;
+    throw new CallError(`Invalid Binding Rule: invalid BindName: ${place}${error.message}`, { cause: error });
   }
   if (!valid(example)) throw new CallError('Invalid Binding Rule: invalid BindName');
   return rule;

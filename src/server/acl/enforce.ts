@@ -35,6 +35,7 @@ function guarded<M extends CallName>(
     return { authorizer: resolver.resolve(token) as Authorizer, store, resolver };
   };
   return async (request, signal) => {
+    if (guard?.isOpen?.(request) === true) return await handler(request, signal);
     const caller = callerOf(request);
     if (guard === undefined) throw permissionDenied();
     if (guard.allows?.(caller, request) === false) throw permissionDenied();

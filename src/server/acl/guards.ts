@@ -49,6 +49,8 @@ export interface Caller {
 }
 
 export interface Guard<M extends CallName> {
+  /** Calls that are open to all, so that their token need not be good either. */
+  readonly isOpen?: (request: CallRequest<M>) => boolean;
   /** Whether the call may be made; refused with `Permission denied`. @throws CallError with another text. */
   readonly allows?: (caller: Caller, request: CallRequest<M>) => boolean;
   /** A reply in place of the call's. */
@@ -290,9 +292,10 @@ export const guards: Guards = {
   'ACL.BootstrapTokens': open,
   'ACL.TokenRead': {
     // Who knows a secret needs no other right to read what it stands for.
-    allows: ({ authorizer }, { TokenIDType }) => TokenIDType === 'secret' || authorizer.maySingle('acl:read'),
-    narrow: ({ authorizer }, reply, { TokenIDType }) =>
-      reply.Token === null || TokenIDType === 'secret' || authorizer.maySingle('acl:write')
+    isOpen: ({ TokenIDType }) => TokenIDType === 'secret',
+    ...aclRead,
+    narrow: ({ authorizer }, reply) =>
+      reply.Token === null || authorizer.maySingle('acl:write')
         ? reply
         : { ...reply, Token: { ...reply.Token, SecretID: '<hidden>' }, Redacted: true },
   },

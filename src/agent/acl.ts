@@ -1,0 +1,52 @@
+/** The agent's part in ACLs: its settings, its own tokens, and the rights of its master token over itself. */
+import type { Config } from '../config/index.ts';
+import type { AgentAcl } from '../http/index.ts';
+import { Authorizer, type Server, type ServerOptions } from '../server/index.ts';
+import type { AgentTokens, AgentTokenSet } from './tokens.ts';
+
+export function aclOptions({ acl }: Config): NonNullable<ServerOptions['acl']> {
+  return {
+    enabled: acl.enabled,
+    defaultPolicy: acl.defaultPolicy === 'deny' ? 'deny' : 'allow',
+    keyListPolicy: acl.enableKeyListPolicy,
+    masterToken: acl.tokens.master,
+  };
+}
+
+export function tokensOf({ acl: { tokens } }: Config): AgentTokenSet {
+  return {
+    default: tokens.default,
+    agent: tokens.agent,
+    agent_master: tokens.agentMaster,
+    replication: tokens.replication,
+  };
+}
+
+export function agentAcl(parts: {
+  readonly enabled: boolean;
+  readonly nodeName: string;
+  readonly tokens: AgentTokens;
+  readonly server: Pick<Server, 'resolveToken'>;
+}): AgentAcl {
+  const { enabled, nodeName, tokens, server } = parts;
+  // For emergencies, when no server can say what a token may: this agent, and nothing else.
+  const master = new Authorizer(
+    [
+      {
+        names: [
+          { resource: 'agent', match: 'exact', name: nodeName, access: 'write' },
+          { resource: 'node', match: 'prefix', name: '', access: 'read' },
+        ],
+        singles: {},
+      },
+    ],
+    'deny',
+  );
+  return {
+    enabled,
+    defaultToken: () => tokens.user,
+    // oxlint-disable-next-line require-await -- a failure must become a rejection, and nothing here waits
+    resolve: async (token) => (tokens.isAgentMaster(token) ? master : server.resolveToken(token)),
+    setToken: (name, secret) => tokens.set(name, secret),
+  };
+}
