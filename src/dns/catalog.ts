@@ -122,7 +122,7 @@ export class Catalog {
 
   async #read<M extends Reads>(caller: NamedCaller, method: M, request: CallRequest<M>): Promise<CallReply<M>> {
     const reply = await caller.call(method, request);
-    const { LastContact } = reply as QueryMeta;
+    const { LastContact } = reply;
     if (!this.#allowStale || LastContact === 0) return reply;
     if (LastContact > this.#maxStaleNs) {
       this.#dependencies.logger.warn('Query results too stale, re-requesting');

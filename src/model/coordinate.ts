@@ -2,7 +2,7 @@
  * Network coordinates: where a node stands in a space whose distances are round trip times. They are learnt by gossip
  * and sent to the servers, who sort by them (reference/server-rpc.md §4.7).
  */
-import type { DCSpecificRequest, NodeSpecificRequest, QueryMeta, WriteRequest } from './query.ts';
+import type { DCSpecificRequest, NodeSpecificRequest, QueryMeta, QueryOptions, WriteRequest } from './query.ts';
 
 /** Seconds, all of them. */
 export interface Coordinate {
@@ -59,7 +59,7 @@ export interface DatacenterMap {
 export interface CoordinateCalls {
   /** Taken down to be written later, with others; an unknown node's is dropped then. */
   'Coordinate.Update': { request: CoordinateUpdateRequest; reply: null };
-  'Coordinate.ListDatacenters': { request: Record<never, never>; reply: readonly DatacenterMap[] };
+  'Coordinate.ListDatacenters': { request: QueryOptions; reply: readonly DatacenterMap[] };
   'Coordinate.ListNodes': {
     request: DCSpecificRequest;
     reply: QueryMeta & { readonly Coordinates: readonly NodeCoordinate[] };
