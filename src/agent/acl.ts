@@ -24,11 +24,12 @@ export function tokensOf({ acl: { tokens } }: Config): AgentTokenSet {
 
 export function agentAcl(parts: {
   readonly enabled: boolean;
+  readonly defaultAllows: boolean;
   readonly nodeName: string;
   readonly tokens: AgentTokens;
   readonly server: Pick<Server, 'resolveToken'>;
 }): AgentAcl {
-  const { enabled, nodeName, tokens, server } = parts;
+  const { enabled, defaultAllows, nodeName, tokens, server } = parts;
   // For emergencies, when no server can say what a token may: this agent, and nothing else.
   const master = new Authorizer(
     [
@@ -44,6 +45,7 @@ export function agentAcl(parts: {
   );
   return {
     enabled,
+    defaultAllows,
     defaultToken: () => tokens.user,
     // oxlint-disable-next-line require-await -- a failure must become a rejection, and nothing here waits
     resolve: async (token) => (tokens.isAgentMaster(token) ? master : server.resolveToken(token)),

@@ -384,7 +384,13 @@ class RunningAgent {
       registry,
       events,
       {
-        acl: agentAcl({ enabled: config.acl.enabled, nodeName: config.nodeName, tokens, server }),
+        acl: agentAcl({
+          enabled: config.acl.enabled,
+          defaultAllows: config.acl.defaultPolicy !== 'deny',
+          nodeName: config.nodeName,
+          tokens,
+          server,
+        }),
         debugConfig: () => debugConfig(config),
         nodeMeta,
         logStats: () => ({ lastIndex: log.lastIndex }),

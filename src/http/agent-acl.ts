@@ -15,6 +15,8 @@ export type AgentTokenName = (typeof agentTokenNames)[number];
 /** What the agent knows about tokens. */
 export interface AgentAcl {
   readonly enabled: boolean;
+  /** Whether what no rule is about is allowed (`acl.default_policy`). */
+  readonly defaultAllows: boolean;
   /** What requests without a token are made with; "" = the anonymous token. */
   readonly defaultToken: () => string;
   /**
@@ -91,20 +93,24 @@ const guards: Readonly<Record<string, Guard>> = {
   '/v1/agent/check/warn/': changesCheck,
   '/v1/agent/check/fail/': changesCheck,
   '/v1/agent/check/update/': changesCheck,
+  '/v1/agent/connect/ca/leaf/': (_, authorizer, { name }) => {
+    if (name !== '' && !authorizer.may('service:write', name)) throw denied();
+  },
   '/v1/agent/health/service/id/': readsServiceById,
   '/v1/agent/health/service/name/': readsService,
 };
 
-/** The endpoints, each behind its guard. */
+/** The endpoints; those that the table knows behind their guard. */
 export function guardedAgent(api: Api, endpoints: readonly Endpoint[]): readonly Endpoint[] {
   if (api.agent.acl?.enabled !== true) return endpoints;
   return endpoints.map((endpoint) => {
     const guard = Object.hasOwn(guards, endpoint.pattern) ? guards[endpoint.pattern] : undefined;
+    if (guard === undefined) return endpoint;
     const behind =
       (handler: Handler): Handler =>
       async (request) => {
         const authorizer = await authorize(api, request);
-        if (authorizer !== null) guard?.(api, authorizer, request);
+        if (authorizer !== null) guard(api, authorizer, request);
         return await handler(request);
       };
     const methods = Object.entries(endpoint.methods).map(([method, handler]) => [method, behind(handler)] as const);

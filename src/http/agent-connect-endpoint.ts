@@ -1,5 +1,6 @@
 /** `/v1/agent/connect/`: what a proxy or a native application of the mesh asks its agent (reference/http-api.md §9.1). */
 import { defaultNamespace, intentionCoversSource, intentionText, parseSpiffeId } from '../model/index.ts';
+import { authorize as authorizeCaller, denied } from './agent-acl.ts';
 import { type Answer, badRequest, json } from './answer.ts';
 import type { Api } from './api.ts';
 import { decodeBody, string, struct } from './decode.ts';
@@ -32,6 +33,8 @@ async function authorize(api: Api, request: ApiRequest): Promise<Answer> {
   const client = parseSpiffeId(ClientCertURI);
   if (client === null) throw badRequest('ClientCertURI not a valid Connect identifier');
   if (client.kind !== 'service') throw badRequest('ClientCertURI not a valid Service identifier');
+  const authorizer = await authorizeCaller(api, request);
+  if (authorizer?.may('service:write', Target) === false) throw denied();
   const reply = await api.caller.call('Intention.Match', {
     ...parseTarget(request, api.options()),
     Match: { Type: 'destination', Entries: [{ Namespace: defaultNamespace, Name: Target }] },
@@ -39,7 +42,9 @@ async function authorize(api: Api, request: ApiRequest): Promise<Answer> {
   const decisive = reply.Matches[0]?.find((one) => intentionCoversSource(one, client.namespace, client.service));
   const verdict =
     decisive === undefined
-      ? { Authorized: true, Reason: 'ACLs disabled, access is allowed by default' }
+      ? authorizer === null
+        ? { Authorized: true, Reason: 'ACLs disabled, access is allowed by default' }
+        : { Authorized: api.agent.acl?.defaultAllows === true, Reason: 'Default behavior configured by ACLs' }
       : { Authorized: decisive.Action === 'allow', Reason: `Matched intention: ${intentionText(decisive)}` };
   return json(request, verdict, [['X-Cache', 'MISS']]);
 }

@@ -18,7 +18,6 @@ import {
 import { type LogLevel, sleep } from '../ports/index.ts';
 import {
   authorize,
-  guardedAgent,
   requireCheckRegistration,
   requireRegistration,
   seesLocalCheck,
@@ -53,7 +52,7 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
   });
   const ttl = (pattern: string, status: CheckStatus): Endpoint =>
     put(pattern, (request) => agent.updateTtlCheck(request.name, status, request.query.get('note')));
-  return guardedAgent(api, [
+  return [
     get('/v1/agent/self', (request) => json(request, agent.self())),
     get('/v1/agent/host', async (request) => json(request, await collectHostInfo(api.clock))),
     get('/v1/agent/members', (request) => listMembers(api, request)),
@@ -90,7 +89,7 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
     ttl('/v1/agent/check/fail/', 'critical'),
     put('/v1/agent/check/update/', (request) => updateCheck(api, request)),
     ...agentHealthEndpoints(api),
-  ]);
+  ];
 }
 
 async function listMembers(api: Api, request: ApiRequest): Promise<Answer> {

@@ -3,6 +3,7 @@
  * event's ID, goes up and down, and a query blocks only while it is exactly that (reference/http-api.md §4.2, §9.8).
  */
 import type { UserEvent } from '../model/index.ts';
+import { authorize } from './agent-acl.ts';
 import { type Answer, HttpError, json } from './answer.ts';
 import type { Api } from './api.ts';
 import { parseIndex, parseTarget, parseWaitMs } from './read-options.ts';
@@ -51,10 +52,11 @@ async function listEvents(api: Api, request: ApiRequest): Promise<Answer> {
   const waitMs = parseWaitMs(request);
   const known = parseIndex(request.query.get('index'));
   const name = request.query.get('name');
-  const read = (): readonly UserEvent[] => {
-    const { events } = api.agent.events;
-    return name === '' ? events : events.filter((event) => event.Name === name);
-  };
+  const authorizer = await authorize(api, request);
+  const read = (): readonly UserEvent[] =>
+    api.agent.events.events.filter(
+      ({ Name }) => (name === '' || Name === name) && (authorizer === null || authorizer.may('event:read', Name)),
+    );
   if (known > 0n && indexOf(read()) === known) {
     const { maxQueryTimeMs } = api.options();
     await changed(api, request, () => indexOf(read()) !== known, Math.min(waitMs || maxQueryTimeMs, maxQueryTimeMs));

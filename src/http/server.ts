@@ -15,6 +15,7 @@ import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
 import { type AgentDoor, AgentRequestError } from './agent-door.ts';
 import { agentConnectEndpoints } from './agent-connect-endpoint.ts';
 import { aclEndpoints } from './acl-endpoint.ts';
+import { guardedAgent } from './agent-acl.ts';
 import { agentEndpoints } from './agent-endpoint.ts';
 import { type Answer, badRequest, Body, empty, type Header, HttpError, type Sink, text } from './answer.ts';
 import type { Api } from './api.ts';
@@ -101,7 +102,7 @@ class Service implements HttpServer {
     this.#common = commonHeaders(parts.options);
     this.#writers = blockListOf(parts.options.allowWriteHttpFrom);
     const api: Api = { ...parts, options: () => this.#options };
-    this.#router = new Router([
+    const endpoints = [
       ...aclEndpoints(api),
       ...agentEndpoints(api),
       ...agentConnectEndpoints(api),
@@ -119,7 +120,8 @@ class Service implements HttpServer {
       ...coordinateEndpoints(api),
       ...statusEndpoints(api),
       ...uiDataEndpoints(api),
-    ]);
+    ];
+    this.#router = new Router(guardedAgent(api, endpoints));
     this.#app = this.#createApp();
   }
 

@@ -69,6 +69,9 @@ const open = {};
 const aclRead = { allows: ({ authorizer }: Caller): boolean => authorizer.maySingle('acl:read') };
 const aclWrite = { allows: ({ authorizer }: Caller): boolean => authorizer.maySingle('acl:write') };
 
+const operatorRead = { allows: ({ authorizer }: Caller): boolean => authorizer.maySingle('operator:read') };
+const operatorWrite = { allows: ({ authorizer }: Caller): boolean => authorizer.maySingle('operator:write') };
+
 const narrowChecks = <R extends { readonly HealthChecks: readonly HealthCheck[] }>(
   { authorizer }: Caller,
   reply: R,
@@ -283,12 +286,41 @@ export const guards: Guards = {
       Entries: authorizer.keep(reply.Entries, seesConfigEntry(authorizer)),
     }),
   },
+  'Catalog.GatewayServices': {
+    allows: ({ authorizer }, { ServiceName }) => authorizer.may('service:read', ServiceName),
+    narrow: ({ authorizer }, reply) => ({
+      ...reply,
+      Services: authorizer.keep(reply.Services, ({ Service }) => authorizer.may('service:read', Service.Name)),
+    }),
+  },
+  'Internal.ServiceDump': {
+    narrow: ({ authorizer }, reply) => ({ ...reply, Nodes: authorizer.keep(reply.Nodes, seesInstance(authorizer)) }),
+  },
+  'Internal.GatewayServiceDump': {
+    allows: ({ authorizer }, { ServiceName }) => authorizer.may('service:read', ServiceName),
+    narrow: ({ authorizer }, reply) => ({
+      ...reply,
+      Dump: reply.Dump.filter(
+        ({ Node, Service, GatewayService }) =>
+          (Node === undefined || authorizer.may('node:read', Node.Node)) &&
+          (Service === undefined || authorizer.may('service:read', Service.Service)) &&
+          (GatewayService === undefined || authorizer.may('service:read', GatewayService.Service.Name)),
+      ),
+    }),
+  },
+  'Operator.RaftGetConfiguration': operatorRead,
+  'Operator.RaftRemovePeerByAddress': operatorWrite,
+  'Operator.RaftRemovePeerByID': operatorWrite,
+  'Operator.AutopilotGetConfiguration': operatorRead,
+  'Operator.AutopilotSetConfiguration': operatorWrite,
+  'Operator.ServerHealth': operatorRead,
   'Internal.NodeInfo': {
     narrow: ({ authorizer }, reply) => ({ ...reply, Dump: visibleDump(authorizer, reply.Dump) }),
   },
   'Internal.NodeDump': {
     narrow: ({ authorizer }, reply) => ({ ...reply, Dump: visibleDump(authorizer, reply.Dump) }),
   },
+  'Internal.EventFire': { allows: ({ authorizer }, { Name }) => authorizer.may('event:write', Name) },
   'ACL.BootstrapTokens': open,
   'ACL.TokenRead': {
     // Who knows a secret needs no other right to read what it stands for.

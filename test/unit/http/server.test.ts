@@ -36,7 +36,7 @@ describe('paths', () => {
     expect([put.status, put.body, own(put.headers)]).toEqual([301, '', { Location: location }]);
   });
 
-  test.each(['/nothing', '/v1', '/v1/', '/v1/catalog', '/v1/catalog/nodes/', '/v1/KV/x', '/v1/acl/tokens'])(
+  test.each(['/nothing', '/v1', '/v1/', '/v1/catalog', '/v1/catalog/nodes/', '/v1/KV/x', '/v1/acl'])(
     '%s is unknown',
     async (path) => {
       const { get } = await start({}, { responseHeaders: { 'X-A': '1' } });
