@@ -13,6 +13,7 @@ import {
   memberStatus,
   type NodeService,
   type ServiceDefinition,
+  unmeasuredCoordinate,
 } from '../model/index.ts';
 import type { LogLevel } from '../ports/index.ts';
 import type { LocalState } from './local-state.ts';
@@ -30,10 +31,6 @@ const protocol = {
   DelegateMax: 5,
   DelegateCur: 4,
 } as const;
-/** Dimensions of a network coordinate; the origin until there is somebody to measure against. */
-const coordinateDimensions = 8;
-/** Error and height of a coordinate that has not been measured (seconds). */
-const unmeasured = { Error: 1.5, Height: 1e-5 } as const;
 
 export interface AgentFacts {
   readonly nodeName: string;
@@ -104,14 +101,8 @@ export class Agent implements AgentDoor {
         Version: compatibleVersion,
       },
       DebugConfig: this.#hooks.debugConfig(),
-      Coord: disableCoordinates
-        ? null
-        : {
-            Vec: Array.from({ length: coordinateDimensions }, () => 0),
-            Error: unmeasured.Error,
-            Adjustment: 0,
-            Height: unmeasured.Height,
-          },
+      // Alone there is nobody to measure against.
+      Coord: disableCoordinates ? null : unmeasuredCoordinate,
       Member: this.#member(),
       Stats: this.#stats(),
       Meta: this.#hooks.nodeMeta(),

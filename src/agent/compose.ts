@@ -29,6 +29,7 @@ import {
   isDecidedBySettings,
 } from '../environment/index.ts';
 import { createHttpServer } from '../http/index.ts';
+import { unmeasuredCoordinate } from '../model/index.ts';
 import { readConfigFiles } from '../node/config-files.ts';
 import { openDataDirectory } from '../node/data-directory.ts';
 import { DockerodeEngine } from '../node/dockerode-engine.ts';
@@ -59,6 +60,7 @@ import { createAliasSource } from './alias-source.ts';
 import { AntiEntropy } from './anti-entropy.ts';
 import { autopilotSettings } from './autopilot.ts';
 import { bannerLines } from './banner.ts';
+import { CoordinateReports } from './coordinate-reports.ts';
 import { createLocalBackend } from './local-backend.ts';
 import { LocalState, type LocalStateOptions } from './local-state.ts';
 import { resolveNodeId } from './node-id.ts';
@@ -322,6 +324,18 @@ class RunningAgent {
       checkUpdateIntervalMs: () => this.#config.checkUpdateIntervalMs,
       memberCount: () => 1,
     });
+    const coordinateReports = new CoordinateReports({
+      caller: server.caller,
+      datacenter: config.datacenter,
+      nodeName: config.nodeName,
+      token: () => tokens.agent,
+      // Alone there is nobody to measure against.
+      coordinate: () => unmeasuredCoordinate,
+      memberCount: () => 1,
+      clock,
+      random,
+      logger: logger.named('agent'),
+    });
     const registry = new Registry({
       state,
       checks,
@@ -343,6 +357,7 @@ class RunningAgent {
       advertised.stop();
       await Promise.all(registrators.map((registrator) => registrator.stop(services)));
       sync.stop();
+      coordinateReports.stop();
       await registry.stop();
       await dns.stop();
       await http.stop();
@@ -444,6 +459,7 @@ class RunningAgent {
       await registry.replaceFileDefinitions(config.services, config.checks);
       await registry.restore();
       sync.start();
+      if (!config.disableCoordinates) coordinateReports.start();
       registry.start();
       if (config.pidFile !== '') {
         await mkdir(dirname(config.pidFile), { recursive: true });
