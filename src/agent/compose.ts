@@ -269,6 +269,7 @@ class RunningAgent {
       sessionTtlMinMs: config.server.sessionTtlMinMs,
       broadcastEvent: (name, payload) => events.loopback(name, payload),
       autopilot: autopilotSettings(config),
+      connectEnabled: config.connect.enabled,
       coordinatePeriodMs: config.server.coordinateUpdatePeriodMs,
       disableCoordinates: config.disableCoordinates,
     });

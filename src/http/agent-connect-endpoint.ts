@@ -1,10 +1,11 @@
 /** `/v1/agent/connect/`: what a proxy or a native application of the mesh asks its agent (reference/http-api.md §9.1). */
 import { defaultNamespace, intentionCoversSource, intentionText, parseSpiffeId } from '../model/index.ts';
 import { authorize as authorizeCaller, denied } from './agent-acl.ts';
-import { type Answer, badRequest, json } from './answer.ts';
+import { type Answer, badRequest, type Header, HttpError, json } from './answer.ts';
 import type { Api } from './api.ts';
 import { decodeBody, string, struct } from './decode.ts';
-import { parseTarget } from './read-options.ts';
+import { LeafCertificates } from './leaf-certificates.ts';
+import { parseReadOptions, parseTarget, readSignal } from './read-options.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint } from './routes.ts';
 
@@ -21,7 +22,11 @@ const authorizeBody = struct<AuthorizeBody>({
 });
 
 export function agentConnectEndpoints(api: Api): readonly Endpoint[] {
-  return [{ pattern: '/v1/agent/connect/authorize', methods: { POST: (request) => authorize(api, request) } }];
+  const leaves = new LeafCertificates(api);
+  return [
+    { pattern: '/v1/agent/connect/authorize', methods: { POST: (request) => authorize(api, request) } },
+    { pattern: '/v1/agent/connect/ca/leaf/', methods: { GET: (request) => leaf(api, leaves, request) } },
+  ];
 }
 
 /** May the holder of this certificate connect to the target? The TLS library has verified the certificate itself. */
@@ -47,4 +52,44 @@ async function authorize(api: Api, request: ApiRequest): Promise<Answer> {
         : { Authorized: api.agent.acl?.defaultAllows === true, Reason: 'Default behavior configured by ACLs' }
       : { Authorized: decisive.Action === 'allow', Reason: `Matched intention: ${intentionText(decisive)}` };
   return json(request, verdict, [['X-Cache', 'MISS']]);
+}
+
+/** With the index of the present certificate this waits for the next, which a new root brings. */
+async function leaf(api: Api, leaves: LeafCertificates, request: ApiRequest): Promise<Answer> {
+  const options = parseReadOptions(request, api.options());
+  const target = parseTarget(request, api.options());
+  if (request.name === '') throw new HttpError(500, 'URI must be either service or agent');
+  let { leaf: certificate, hit } = await leaves.get(request.name, target);
+  const { MinQueryIndex = 0, MaxQueryTime = 0 } = options.query;
+  if (MinQueryIndex >= certificate.ModifyIndex) {
+    const roots = await api.caller.call('ConnectCA.Roots', target);
+    await api.caller.call(
+      'ConnectCA.Roots',
+      { ...target, MinQueryIndex: roots.Index, MaxQueryTime },
+      readSignal(request, options),
+    );
+    ({ leaf: certificate } = await leaves.get(request.name, target));
+    hit = false;
+  }
+  const cache: readonly Header[] = hit
+    ? [
+        ['X-Cache', 'HIT'],
+        ['Age', '0'],
+      ]
+    : [['X-Cache', 'MISS']];
+  return json(
+    request,
+    {
+      SerialNumber: certificate.SerialNumber,
+      CertPEM: certificate.CertPEM,
+      PrivateKeyPEM: certificate.PrivateKeyPEM,
+      Service: certificate.Service,
+      ServiceURI: certificate.ServiceURI,
+      ValidAfter: certificate.ValidAfter,
+      ValidBefore: certificate.ValidBefore,
+      CreateIndex: certificate.CreateIndex,
+      ModifyIndex: certificate.ModifyIndex,
+    },
+    [...cache, ['X-Consul-Index', String(certificate.ModifyIndex)]],
+  );
 }

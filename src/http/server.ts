@@ -24,6 +24,8 @@ import { configEntryEndpoints } from './config-entry-endpoint.ts';
 import { coordinateEndpoints } from './coordinate-endpoint.ts';
 import { gatewayEndpoints } from './gateway-endpoint.ts';
 import { eventEndpoints } from './event-endpoint.ts';
+import { connectCaEndpoints } from './connect-ca-endpoint.ts';
+import { discoveryChainEndpoints } from './discovery-chain-endpoint.ts';
 import { healthEndpoints } from './health-endpoint.ts';
 import { intentionEndpoints } from './intention-endpoint.ts';
 import { kvEndpoints } from './kv-endpoint.ts';
@@ -115,6 +117,8 @@ class Service implements HttpServer {
       ...intentionEndpoints(api),
       ...configEntryEndpoints(api),
       ...operatorEndpoints(api),
+      ...connectCaEndpoints(api),
+      ...discoveryChainEndpoints(api),
       ...gatewayEndpoints(api),
       ...queryEndpoints(api),
       ...coordinateEndpoints(api),

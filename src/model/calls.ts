@@ -9,6 +9,8 @@ import type { CoordinateCalls } from './coordinate.ts';
 import type { ConfigEntryCalls } from './config-entry.ts';
 import type { OperatorCalls } from './operator.ts';
 import type { GatewayCalls } from './gateway.ts';
+import type { ConnectCaCalls } from './connect-ca.ts';
+import type { DiscoveryChainCalls } from './discovery-chain.ts';
 import type { IntentionCalls } from './intention.ts';
 import type { DirEntry, KvOp } from './kv.ts';
 import type { PreparedQueryCalls } from './prepared-query.ts';
@@ -68,6 +70,8 @@ export interface Calls
   extends
     AclCalls,
     ConfigEntryCalls,
+    ConnectCaCalls,
+    DiscoveryChainCalls,
     GatewayCalls,
     OperatorCalls,
     CoordinateCalls,

@@ -4,6 +4,7 @@ export * from './catalog.ts';
 export * from './calls.ts';
 export * from './coordinate.ts';
 export * from './config-entry.ts';
+export type * from './connect-ca.ts';
 export * from './definition.ts';
 export type * from './discovery-chain.ts';
 export * from './filter-fields.ts';

@@ -22,6 +22,8 @@ const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
   PreparedQuery: ['fsm', 'prepared-query'],
   Autopilot: ['fsm', 'autopilot'],
   Intention: ['fsm', 'intention'],
+  ConnectCA: ['fsm', 'ca'],
+  ConnectCALeaf: ['fsm', 'ca', 'leaf'],
   ConfigEntry: ['fsm', 'config_entry'],
 };
 

@@ -28,6 +28,8 @@ import type { CommandLog } from './command-log.ts';
 import { coordinateHandlers, coordinatePeriodMsDefault, CoordinateUpdates, storedDistances } from './coordinate.ts';
 import { configEntryHandlers } from './config-entry.ts';
 import type { Endpoint, Handlers } from './endpoint.ts';
+import { createConnectCa } from './connect-ca.ts';
+import { discoveryChainHandlers } from './discovery-chain.ts';
 import { gatewayHandlers } from './gateways.ts';
 import { healthHandlers } from './health.ts';
 import { internalHandlers } from './internal.ts';
@@ -69,6 +71,8 @@ export interface ServerOptions {
   readonly defaultQueryTimeMs?: number;
   /** Longest wait, ms; default 10 min. */
   readonly maxQueryTimeMs?: number;
+  /** Whether to be the certificate authority of a mesh (`connect.enabled`). */
+  readonly connectEnabled?: boolean;
   /** Autopilot's settings to begin with; the first leader writes them into the state, where they can be changed. */
   readonly autopilot?: Omit<AutopilotConfig, 'CreateIndex' | 'ModifyIndex'>;
   /** Sends a user event to all members; without it nobody hears of one. */
@@ -131,6 +135,7 @@ export function createServer(options: ServerOptions): Server {
     byDistance: () => [],
     executeRemote: () => Promise.reject(new CallError('No path to datacenter')),
   };
+  const connectCa = createConnectCa(endpoint, { random, enabled: options.connectEnabled ?? false });
   const timers = new SessionTimers({ store, log, clock, logger, metrics, datacenter });
   const resolver = new AclResolver({ settings: options.acl ?? aclSettingsOff, datacenter, store, clock });
   const aclEndpoint = { ...endpoint, resolver, random };
@@ -153,6 +158,8 @@ export function createServer(options: ServerOptions): Server {
     ...intentionHandlers(endpoint, { random }),
     ...configEntryHandlers(endpoint),
     ...operatorHandlers(endpoint),
+    ...connectCa.handlers,
+    ...discoveryChainHandlers(endpoint, connectCa.trustDomain),
     ...gatewayHandlers(endpoint),
     ...internalHandlers(endpoint),
   };
@@ -197,6 +204,7 @@ export function createServer(options: ServerOptions): Server {
         const Config = { ...options.autopilot, CreateIndex: 0, ModifyIndex: 0 };
         await log.propose({ type: 'Autopilot', request: { Datacenter: datacenter, Config, CAS: false } });
       }
+      await connectCa.start();
       await reconcile({
         name: options.nodeName,
         address: options.address,

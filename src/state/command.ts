@@ -4,6 +4,8 @@
  */
 import type {
   AutopilotSetConfigRequest,
+  CALeafRequest,
+  CARequest,
   ConfigEntryRequest,
   DeregisterRequest,
   IntentionRequest,
@@ -41,6 +43,10 @@ export interface Commands extends AclCommands {
   /** With CAS whether it was written, else null. */
   Autopilot: { request: AutopilotSetConfigRequest; result: boolean | null };
   Intention: { request: IntentionRequest; result: null };
+  /** null for `set-config`. */
+  ConnectCA: { request: CARequest; result: boolean | null };
+  /** The command's own index. */
+  ConnectCALeaf: { request: CALeafRequest; result: number };
   /** Whether it was written; null for `delete`. */
   ConfigEntry: { request: ConfigEntryRequest; result: boolean | null };
 }
@@ -63,5 +69,7 @@ export const commandNumbers: Readonly<Record<CommandName, number>> = {
   PreparedQuery: 7,
   Autopilot: 9,
   Intention: 12,
+  ConnectCA: 13,
+  ConnectCALeaf: 21,
   ConfigEntry: 22,
 };

@@ -30,6 +30,7 @@ import type { CommandName, CommandOf, CommandResult } from './command.ts';
 import { applyCoordinates, CoordinateTable } from './coordinates.ts';
 import { applyAutopilot, AutopilotRow } from './autopilot.ts';
 import { applyConfigEntry, ConfigEntryTable } from './config-entry.ts';
+import { applyCaLeaf, applyConnectCa, ConnectCaTables } from './connect-ca.ts';
 import { applyDeregister } from './deregister.ts';
 import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
 import { applyIntention, IntentionTable } from './intention.ts';
@@ -54,6 +55,7 @@ interface Tables {
   readonly queries: QueryTable;
   readonly intentions: IntentionTable;
   readonly configEntries: ConfigEntryTable;
+  readonly connectCa: ConnectCaTables;
   readonly autopilot: AutopilotRow;
   readonly rows: IndexRows;
 }
@@ -96,6 +98,8 @@ const appliers: {
   PreparedQuery: applyPreparedQuery,
   Autopilot: applyAutopilot,
   Intention: applyIntention,
+  ConnectCA: applyConnectCa,
+  ConnectCALeaf: applyCaLeaf,
   ConfigEntry: applyConfigEntry,
 };
 
@@ -112,6 +116,8 @@ export class StateStore {
   /** See intention.ts for what can be asked. */
   readonly intentions = new IntentionTable(this.#rows);
   readonly autopilot = new AutopilotRow();
+  /** See connect-ca.ts. */
+  readonly connectCa = new ConnectCaTables(this.#rows);
   /** See config-entry.ts. */
   readonly configEntries = new ConfigEntryTable(this.#rows);
   readonly #sessionListeners = new Set<(change: SessionChange) => void>();
@@ -127,6 +133,7 @@ export class StateStore {
     intentions: this.intentions,
     configEntries: this.configEntries,
     autopilot: this.autopilot,
+    connectCa: this.connectCa,
     rows: this.#rows,
   };
   #lastIndex = 0;

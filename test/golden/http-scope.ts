@@ -65,6 +65,7 @@ export const stepsOutOfScope: Readonly<Record<string, readonly number[]>> = {
   'agent-self-and-members': [0],
   // A second cached read (agent cache).
   'catalog-services-list': [13],
+  'discovery-chain': [15],
   // The redirect to the UI.
   'http-basics': [0],
 };

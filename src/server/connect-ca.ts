@@ -1,0 +1,250 @@
+/**
+ * `ConnectCA.*`: the built-in certificate authority. The leader makes one root for the datacenter; agents send requests
+ * for the certificates of their services and get them signed (reference/server-rpc.md §4.12).
+ */
+import { createHash, createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import {
+  decodePem,
+  DerError,
+  encodePem,
+  formatGoDuration,
+  GoDurationError,
+  makeCertificate,
+  parseGoDurationMs,
+  readCertificateRequest,
+  x509KeyId,
+} from '../codec/index.ts';
+import { type CAConfiguration, CallError, type CARoot, parseSpiffeId, type SpiffeId } from '../model/index.ts';
+import type { Random } from '../ports/index.ts';
+import { type Endpoint, type Handlers, queryMeta, requireDatacenter } from './endpoint.ts';
+
+const hourMs = 3_600_000;
+/** Validity of the root. */
+const rootTtlMs = 10 * 365 * 24 * hourMs;
+const leafTtlMsDefault = 72 * hourMs;
+const leafTtlMsMin = hourMs;
+const leafTtlMsMax = 365 * 24 * hourMs;
+/** Certificates begin so long before now, for clocks that are behind. */
+const backdatingMs = 60_000;
+const defaultConfig = { LeafCertTTL: '72h', RotationPeriod: '2160h', IntermediateCertTTL: '8760h' };
+const connectOff = 'Connect must be enabled in order to use this endpoint';
+
+export interface ConnectCa {
+  readonly handlers: Handlers<
+    'ConnectCA.Roots' | 'ConnectCA.ConfigurationGet' | 'ConnectCA.ConfigurationSet' | 'ConnectCA.Sign'
+  >;
+  /** The domain that certificates are valid in; undefined while Connect is off. */
+  readonly trustDomain: () => string | undefined;
+  /** Makes the root unless there is one; a duty of the leader. */
+  start(): Promise<void>;
+}
+
+export function createConnectCa(
+  endpoint: Endpoint,
+  { random, enabled }: { readonly random: Random; readonly enabled: boolean },
+): ConnectCa {
+  const { store, log, queries, clock, datacenter } = endpoint;
+  const tables = store.connectCa;
+  const requireEnabled = (): CAConfiguration => {
+    if (!enabled || tables.config === undefined) throw new CallError(connectOff);
+    return tables.config;
+  };
+  const trustDomain = (): string | undefined =>
+    enabled && tables.config !== undefined ? `${tables.config.ClusterID}.consul` : undefined;
+
+  const start = async (): Promise<void> => {
+    if (!enabled || tables.roots().result.length > 0) return;
+    const ClusterID = tables.config?.ClusterID || random.uuid();
+    const Config = tables.config ?? {
+      ClusterID,
+      Provider: 'consul',
+      Config: defaultConfig,
+      State: null,
+      ForceWithoutCrossSigning: false,
+    };
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const commonName = `pri-${random.uuid().slice(0, 7)}.consul.ca.${ClusterID.slice(0, 8)}.consul`;
+    const notBeforeMs = clock.wallMs() - backdatingMs;
+    // The root has a number of its own: those of leaves are log indexes, which are greater.
+    const serial = 1;
+    const der = makeCertificate({
+      serial: BigInt(serial),
+      commonName,
+      issuerName: commonName,
+      uri: `spiffe://${ClusterID}.consul`,
+      notBeforeMs,
+      notAfterMs: notBeforeMs + rootTtlMs,
+      publicKey,
+      signingKey: privateKey,
+      isAuthority: true,
+    });
+    const RootCert = encodePem('CERTIFICATE', der);
+    const root: Omit<CARoot, 'CreateIndex' | 'ModifyIndex'> = {
+      ID: hexPairs(createHash('sha1').update(der).digest()),
+      Name: 'Consul CA Root Cert',
+      SerialNumber: serial,
+      SigningKeyID: hexPairs(x509KeyId(publicKey)),
+      ExternalTrustDomain: ClusterID,
+      NotBefore: time(notBeforeMs),
+      NotAfter: time(notBeforeMs + rootTtlMs),
+      RootCert,
+      IntermediateCerts: null,
+      Active: true,
+      PrivateKeyType: 'ec',
+      PrivateKeyBits: 256,
+    };
+    const PrivateKey = privateKey.export({ type: 'sec1', format: 'pem' }).toString();
+    const write = { Datacenter: datacenter };
+    await log.propose({ type: 'ConnectCA', request: { ...write, Op: 'set-config', Config } });
+    await log.propose({
+      type: 'ConnectCA',
+      request: { ...write, Op: 'set-provider-state', ProviderState: { ID: root.ID, PrivateKey, RootCert } },
+    });
+    await log.propose({ type: 'ConnectCA', request: { ...write, Op: 'set-roots', Roots: [root] } });
+  };
+
+  return {
+    trustDomain,
+    start,
+    handlers: {
+      'ConnectCA.Roots': (request, signal) => {
+        requireDatacenter(endpoint, request);
+        requireEnabled();
+        return queries.run(
+          request,
+          (watch) => {
+            const { index, result } = tables.roots(watch);
+            return {
+              ...queryMeta(endpoint, index),
+              // The peer never says it knows a leader here, and clients have got used to it.
+              KnownLeader: false,
+              ActiveRootID: result.find(({ Active }) => Active)?.ID ?? '',
+              TrustDomain: trustDomain() ?? '',
+              Roots: result,
+            };
+          },
+          signal,
+        );
+      },
+      'ConnectCA.ConfigurationGet': async (request) => {
+        requireDatacenter(endpoint, request);
+        return requireEnabled();
+      },
+      'ConnectCA.ConfigurationSet': async (request) => {
+        requireDatacenter(endpoint, request);
+        const { ClusterID } = requireEnabled();
+        const { Provider, Config } = request.Config;
+        if (Provider !== 'consul') {
+          throw new CallError(`could not initialize provider: unknown CA provider ${JSON.stringify(Provider)}`);
+        }
+        leafTtlMs(Config);
+        for (const key of ['PrivateKey', 'RootCert']) {
+          if (Config?.[key]) {
+            throw new CallError(`error configuring provider: ${key} cannot be given; the root is made by the leader`);
+          }
+        }
+        await log.propose({
+          type: 'ConnectCA',
+          request: { Datacenter: datacenter, Op: 'set-config', Config: { ...request.Config, ClusterID } },
+        });
+        return null;
+      },
+      'ConnectCA.Sign': async (request) => {
+        requireDatacenter(endpoint, request);
+        const config = requireEnabled();
+        const { provider } = tables;
+        if (provider === undefined) throw new CallError('no active CA root: ask again when there is a leader');
+        const { publicKey, id, uri } = readRequest(request.CSR);
+        refuseStrangers(id, trustDomain() ?? '', datacenter);
+        const index = await log.propose({
+          type: 'ConnectCALeaf',
+          request: { Datacenter: datacenter, Op: 'increment-index' },
+        });
+        const notBeforeMs = clock.wallMs() - backdatingMs;
+        const notAfterMs = clock.wallMs() + leafTtlMs(config.Config);
+        const der = makeCertificate({
+          serial: BigInt(index),
+          commonName: `${id.service}.svc.${id.namespace}.${config.ClusterID.slice(0, 8)}.consul`,
+          issuerName: new X509Certificate(provider.RootCert).subject.replace(/^CN=/, ''),
+          uri,
+          notBeforeMs,
+          notAfterMs,
+          publicKey,
+          signingKey: createPrivateKey(provider.PrivateKey),
+          isAuthority: false,
+        });
+        return {
+          SerialNumber: hexPairs(bytesOf(index)),
+          CertPEM: encodePem('CERTIFICATE', der),
+          Service: id.service,
+          ServiceURI: uri,
+          ValidAfter: time(notBeforeMs),
+          ValidBefore: time(notAfterMs),
+          CreateIndex: index,
+          ModifyIndex: index,
+        };
+      },
+    },
+  };
+}
+
+type ServiceId = Extract<SpiffeId, { readonly kind: 'service' }>;
+
+function readRequest(csr: string) {
+  const bytes = decodePem('CERTIFICATE REQUEST', csr);
+  if (bytes === undefined) throw new CallError('failed to parse CSR: no PEM-encoded data found');
+  try {
+    const { publicKey, uris } = readCertificateRequest(bytes);
+    const [uri = ''] = uris;
+    const id = parseSpiffeId(uri);
+    if (id?.kind !== 'service') throw new CallError('SPIFFE ID in CSR must be a service ID');
+    return { publicKey, id, uri };
+  } catch (error) {
+    if (!(error instanceof DerError)) throw error;
+    throw new CallError(`failed to parse CSR: ${error.message}`, { cause: error });
+  }
+}
+
+function refuseStrangers(id: ServiceId, trustDomain: string, datacenter: string): void {
+  if (id.trustDomain.toLowerCase() !== trustDomain.toLowerCase()) {
+    throw new CallError(`SPIFFE ID in CSR from a different trust domain: ${id.trustDomain}, we are ${trustDomain}`);
+  }
+  if (id.datacenter !== datacenter) {
+    throw new CallError(`SPIFFE ID in CSR from a different datacenter: ${id.datacenter}, we are ${datacenter}`);
+  }
+}
+
+/** @throws CallError when it is not allowed. */
+function leafTtlMs(config: CAConfiguration['Config']): number {
+  const given = config?.['LeafCertTTL'];
+  if (given === undefined || given === '') return leafTtlMsDefault;
+  let ms: number;
+  try {
+    ms =
+      typeof given === 'number'
+        ? given / 1e6
+        : parseGoDurationMs(typeof given === 'string' ? given : JSON.stringify(given));
+  } catch (error) {
+    if (!(error instanceof GoDurationError)) throw error;
+    throw new CallError(`error configuring provider: ${error.message}`, { cause: error });
+  }
+  if (ms < leafTtlMsMin) {
+    const min = formatGoDuration(leafTtlMsMin * 1e6);
+    throw new CallError(`error configuring provider: leaf cert TTL must be greater or equal than ${min}`);
+  }
+  if (ms > leafTtlMsMax) throw new CallError('error configuring provider: leaf cert TTL must be less than 1 year');
+  return ms;
+}
+
+function hexPairs(bytes: Uint8Array): string {
+  return (Buffer.from(bytes).toString('hex').match(/../g) ?? []).join(':');
+}
+
+function bytesOf(number: number): Uint8Array {
+  const hex = number.toString(16);
+  return Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex');
+}
+
+function time(ms: number): string {
+  return new Date(Math.floor(ms / 1000) * 1000).toISOString().replace('.000', '');
+}
