@@ -116,6 +116,8 @@ interface ContainerRecord {
   timer: Timer | undefined;
   name: string;
   inspect: ContainerInspect | undefined;
+  /** Exit code of a `die` event that no look has followed yet. */
+  endedWith: number | undefined;
   /** Facts of the last look at which it ran. */
   facts: ContainerFacts | undefined;
   /** `StartedAt` of the run in which it was healthy. */
@@ -374,7 +376,11 @@ class Reconciler implements Registrator {
         this.#wakeLater(record, killLookMs);
         return;
       }
+      // Nothing to do yet, and a look now would wait for the engine, which is taking the container down.
+      if (this.#options.onStop === 'none') return;
     }
+    if (action === 'die') this.#recordOf(ID).endedWith = Number(attributes['exitCode'] ?? 0);
+    if (action === 'start') this.#recordOf(ID).endedWith = undefined;
     this.#poke(ID, true, event);
     for (const dependent of this.#dependents.get(ID) ?? []) this.#poke(dependent, true);
   }
@@ -487,6 +493,7 @@ class Reconciler implements Registrator {
         timer: undefined,
         name: shortId(id),
         inspect: undefined,
+        endedWith: undefined,
         facts: undefined,
         healthyRun: undefined,
         fed: new Map(),
@@ -551,10 +558,34 @@ class Reconciler implements Registrator {
     record.timer = this.#clock.after(delayMs, () => this.#poke(record.id, true));
   }
 
+  /**
+   * What a look would show after a `die` event, without the look: for about 100 ms after it the engine holds the
+   * container to take its network down and answers nobody, while clients still connect to what is gone. The engine has
+   * the last word all the same: a real look follows.
+   */
+  #takeEnded(record: ContainerRecord): ContainerInspect | undefined {
+    const { endedWith, inspect } = record;
+    record.endedWith = undefined;
+    if (endedWith === undefined || inspect?.State?.Running !== true) return undefined;
+    record.again = true;
+    return {
+      ...inspect,
+      State: {
+        ...inspect.State,
+        Status: 'exited',
+        Running: false,
+        Paused: false,
+        Restarting: false,
+        ExitCode: endedWith,
+        FinishedAt: new Date(this.#clock.wallMs()).toISOString(),
+      },
+    };
+  }
+
   /** One look at a container and what follows from it. */
   async #step(record: ContainerRecord): Promise<void> {
     const settings = this.#settings!;
-    const inspect = await this.#inspect(record.id);
+    const inspect = this.#takeEnded(record) ?? (await this.#inspect(record.id));
     const nowMs = this.#clock.monotonicMs();
     record.inspect = inspect;
     if (inspect !== undefined) record.name = containerName(inspect);

@@ -155,6 +155,17 @@ describe('§8 events', () => {
     await h.settle();
     expect(h.ids).toEqual([]);
   });
+  test('die removes at once, though the engine answers nobody while it takes the container down', async () => {
+    const h = await host();
+    const id = h.run('web');
+    await h.settle();
+    h.engine.latencyMs = 100;
+    h.engine.kill(id, 9);
+    await h.settle(10);
+    expect(h.ids).toEqual([]);
+    await h.settle(1_000);
+    expect(h.ids).toEqual([]);
+  });
   test('docker create: nothing until start', async () => {
     const h = await host();
     const id = h.engine.create({ name: 'web', published: { '80/tcp': [{ HostIp: '', HostPort: '1' }] } });
