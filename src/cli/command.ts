@@ -105,6 +105,9 @@ export interface Command {
   execute(argv: readonly string[], io: CliIo, dependencies: CliDependencies): Promise<number>;
 }
 
+/** Any long time: the timer does nothing, ms. */
+const keepAliveMs = 60_000;
+
 /** Makes a command of its definition. */
 export function command<const S extends FlagSpecs>(definition: CommandDefinition<S>): Command {
   const { name, summary, flags, usageExitCode = 1 } = definition;
@@ -120,6 +123,8 @@ export function command<const S extends FlagSpecs>(definition: CommandDefinition
         return 0;
       }
       let client: AgentClient | undefined;
+      // Timers of the system clock do not keep the process alive; a command that waits does.
+      const alive = setInterval(() => undefined, keepAliveMs);
       try {
         const { values, args } = parseFlags(table, argv);
         return await definition.run({
@@ -142,6 +147,7 @@ export function command<const S extends FlagSpecs>(definition: CommandDefinition
         io.stderr.write(`${error.message}\n${error.usage ? `\n${help}\n` : ''}`);
         return error.exitCode;
       } finally {
+        clearInterval(alive);
         client?.close();
       }
     },

@@ -1,6 +1,6 @@
 /**
- * The table of commands. A command's name may have two words; the longest name that fits wins, so `registrator` and
- * `registrator explain` live side by side.
+ * The table of commands. A command's name has up to three words; the longest name that fits wins, so `registrator` and
+ * `registrator explain` live side by side. What comes before the last word is a group.
  */
 import type { Command } from './command.ts';
 import { agent } from './commands/agent.ts';
@@ -19,6 +19,7 @@ import { kvGet } from './commands/kv-get.ts';
 import { kvImport } from './commands/kv-import.ts';
 import { kvPut } from './commands/kv-put.ts';
 import { leave } from './commands/leave.ts';
+import { lock } from './commands/lock.ts';
 import { maint } from './commands/maint.ts';
 import { members } from './commands/members.ts';
 import { monitor } from './commands/monitor.ts';
@@ -48,6 +49,7 @@ const commands: readonly Command[] = [
   kvImport,
   kvPut,
   leave,
+  lock,
   maint,
   members,
   monitor,
@@ -78,19 +80,21 @@ export type Found =
   | { readonly kind: 'group'; readonly help: string }
   | { readonly kind: 'unknown' };
 
+/** Most words a command's name has. */
+const nameWordsMax = 3;
+
 /** What the words of a command line mean. */
 export function findCommand(argv: readonly string[]): Found {
-  const [first = '', second = ''] = argv;
-  const named = (name: string): Command | undefined => commands.find((command) => command.name === name);
-  const two = named(`${first} ${second}`);
-  if (two) return { kind: 'command', command: two, argv: argv.slice(2) };
-  const one = named(first);
-  if (one) return { kind: 'command', command: one, argv: argv.slice(1) };
-  return Object.hasOwn(groups, first) ? { kind: 'group', help: groupHelp(first) } : { kind: 'unknown' };
+  for (let words = Math.min(nameWordsMax, argv.length); words > 0; words--) {
+    const name = argv.slice(0, words).join(' ');
+    const command = commands.find((one) => one.name === name);
+    if (command) return { kind: 'command', command, argv: argv.slice(words) };
+    if (Object.hasOwn(groups, name)) return { kind: 'group', help: groupHelp(name) };
+  }
+  return { kind: 'unknown' };
 }
 
 function groupHelp(name: string): string {
-  const members = commands.filter((command) => command.name.startsWith(`${name} `));
   return [
     `Usage: portolan ${name} <subcommand> [options] [args]`,
     '',
@@ -98,8 +102,20 @@ function groupHelp(name: string): string {
     '',
     'Subcommands:',
     '',
-    ...list(members.map(({ name, summary }) => [name.split(' ')[1]!, summary])),
+    ...list(subcommands(name)),
   ].join('\n');
+}
+
+/** What may follow `group` ("" = the program), with summaries, by name. */
+function subcommands(group: string): readonly (readonly [string, string])[] {
+  const prefix = group === '' ? '' : `${group} `;
+  return [
+    ...commands.map(({ name, summary }) => [name, summary] as const),
+    ...Object.entries(groups).map(([name, { summary }]) => [name, summary] as const),
+  ]
+    .filter(([name]) => name.startsWith(prefix) && !name.slice(prefix.length).includes(' '))
+    .map(([name, summary]) => [name.slice(prefix.length), summary] as const)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** What is printed when nobody says what to do. */
@@ -108,12 +124,7 @@ export function overview(): string {
     'Usage: portolan [--version] [--help] <command> [<args>]',
     '',
     'Available commands are:',
-    ...list(
-      [
-        ...commands.filter(({ name }) => !name.includes(' ')).map(({ name, summary }) => [name, summary] as const),
-        ...Object.entries(groups).map(([name, { summary }]) => [name, summary] as const),
-      ].sort(([a], [b]) => (a < b ? -1 : 1)),
-    ),
+    ...list(subcommands('')),
   ].join('\n');
 }
 

@@ -157,11 +157,13 @@ const words = (text: string): string[] => text.trim().split(/\s+/);
 const replayed = {
   'the key-value store': words(`
     kv-get-missing kv-get-keys-missing kv-get-recurse-missing
-    kv-put kv-put-empty kv-put-stdin kv-put-file kv-put-flags kv-put-base64 kv-put-cas-fail kv-put-empty-key
+    kv-put kv-put-empty kv-put-stdin kv-put-file kv-put-flags kv-put-base64 kv-put-cas-fail kv-put-empty-key kv-put-acquire-badsession
     kv-get kv-get-stale kv-get-base64 kv-get-leading-slash kv-get-newline-value kv-get-bad-dc
     kv-get-detailed kv-get-keys kv-get-keys-top kv-get-keys-separator
     kv-get-recurse kv-get-recurse-detailed kv-export kv-export-all kv-export-missing
     kv-import kv-import-arg kv-delete-recurse kv-delete-cas-fail kv-delete-missing kv-delete`),
+  locks: words(`
+    lock lock-noshell lock-verbose lock-semaphore lock-child-fails lock-child-exit-code`),
   'services and the catalog': words(`
     services-register-file services-register-hcl services-register-flags
     catalog-datacenters catalog-nodes catalog-nodes-detailed catalog-nodes-filter catalog-nodes-bad-filter
@@ -195,11 +197,6 @@ const outOfScope: Readonly<Record<string, string>> = {
   'join-mixed': 'needs gossip',
   'join-several': 'needs gossip',
   'join-wan': 'needs gossip',
-  'kv-put-acquire': 'needs sessions',
-  'kv-put-acquire-badsession': 'needs sessions',
-  'kv-put-release': 'needs sessions',
-  'kv-put-release-again': 'needs sessions',
-  'kv-get-detailed-locked': 'needs sessions',
   'info-acl-denied': 'needs ACLs',
   'kv-get-acl-denied': 'needs ACLs',
   'kv-put-acl-denied': 'needs ACLs',
@@ -208,7 +205,9 @@ const outOfScope: Readonly<Record<string, string>> = {
 };
 
 /** Replayed below by tests of their own. */
-const special = ['members', 'members-detailed', 'info-server', 'leave'];
+const special = ['members', 'members-detailed', 'info-server', 'leave', 'lock-timeout'];
+/** With a session of their own in place of the recorded one, in this order. */
+const withSession = ['kv-put-acquire', 'kv-put-release', 'kv-put-release-again', 'kv-get-detailed-locked'];
 /** Replayed in cli.test.ts beside its list. */
 const otherForm = ['version', 'version-v', 'version-flag', 'version-json', 'double-dash-flag', 'keygen'];
 
@@ -218,6 +217,7 @@ test('every recorded command line is replayed, or has a reason not to be', () =>
     ...Object.values(replayed).flat(),
     ...Object.keys(outOfScope),
     ...special,
+    ...withSession,
     ...otherForm,
     ...withoutAgent,
   ];
@@ -228,8 +228,28 @@ describe.skipIf(!built)('as recorded, with an agent', () => {
   beforeAll(start);
   afterAll(stop);
 
+  test(`a key is locked and released: ${withSession.join(', ')}`, async () => {
+    const { ID } = (await put('/v1/session/create', {})) as { ID: string };
+    for (const name of withSession) {
+      const capture = readCapture(name);
+      const argv = capture.argv.map((word) => word.replace(/(?<=-session=).*/, ID));
+      expect(await run({ ...capture, argv })).toEqual({
+        exit: capture.exit,
+        stdout: withoutVariance(capture.stdout.text),
+        stderr: capture.stderr.text,
+      });
+    }
+  });
+
   describe.each(Object.entries(replayed))('%s', (_, names) => {
     test.each(names)('%s', replay);
+  });
+
+  test('lock-timeout: while another holds the lock', async () => {
+    const { ID } = (await put('/v1/session/create', {})) as { ID: string };
+    // The flags of a lock, as every client of the reference's library sets them.
+    await put(`/v1/kv/locks/busy/.lock?acquire=${ID}&flags=3304740253564472344`, '');
+    await replay('lock-timeout');
   });
 
   // The other two members of the recording are missing, so are the tags of what a dev server does not do: bootstrap
