@@ -160,7 +160,7 @@ describe('§8 events', () => {
     const id = h.run('web');
     await h.settle();
     h.engine.latencyMs = 100;
-    h.engine.kill(id, 9);
+    h.engine.stop(id);
     await h.settle(10);
     expect(h.ids).toEqual([]);
     await h.settle(1_000);
