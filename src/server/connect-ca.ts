@@ -190,7 +190,7 @@ export function createConnectCa(
 
 type ServiceId = Extract<SpiffeId, { readonly kind: 'service' }>;
 
-function readRequest(csr: string) {
+export function readRequest(csr: string) {
   const bytes = decodePem('CERTIFICATE REQUEST', csr);
   if (bytes === undefined) throw new CallError('failed to parse CSR: no PEM-encoded data found');
   try {

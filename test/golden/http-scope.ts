@@ -2,8 +2,6 @@
 
 /** Calls whose endpoints do not exist yet; a path below them is answered with 404. */
 export const missingEndpoints: Readonly<Record<string, string>> = {
-  '/v1/acl': 'ACLs',
-  '/v1/internal/acl': 'ACLs',
   '/v1/agent/connect/ca': 'Connect',
   '/v1/connect/ca': 'Connect',
   '/v1/internal/federation-state': 'federation states',
@@ -16,24 +14,6 @@ export const missingEndpoints: Readonly<Record<string, string>> = {
 
 /** Scenario → reason. */
 export const outOfScope: Readonly<Record<string, string>> = {
-  ...names('ACLs', [
-    'acl-agent-tokens',
-    'acl-authorize',
-    'acl-bootstrap',
-    'acl-kv',
-    'acl-legacy',
-    'acl-login-jwt',
-    'acl-other-resources',
-    'acl-policy-bad-requests',
-    'acl-policy-crud',
-    'acl-role-crud',
-    'acl-services',
-    'acl-token-bad-requests',
-    'acl-token-crud',
-    'acl-token-expiry',
-    'acl-token-in-request',
-    'acl-watch-filtered',
-  ]),
   ...names('Connect', ['connect-ca-config', 'connect-ca-leaf', 'connect-ca-roots', 'discovery-chain', 'gateways']),
   ...names('gossip keyring', ['keyring', 'operator-keyring-off']),
   ...names('snapshots', ['snapshot']),

@@ -29,15 +29,14 @@ function guarded<M extends CallName>(
   handler: Handler<M>,
   { resolver, store }: { readonly resolver: AclResolver; readonly store: StateStore },
 ): Handler<M> {
-  const guard: Guard<M> | undefined = guards[name];
+  const guard: Guard<M> = guards[name];
   const callerOf = (request: CallRequest<M>): Caller => {
     const token = (request as { readonly Token?: string }).Token ?? '';
     return { authorizer: resolver.resolve(token) as Authorizer, store, resolver };
   };
   return async (request, signal) => {
-    if (guard?.isOpen?.(request) === true) return await handler(request, signal);
+    if (guard.isOpen?.(request) === true) return await handler(request, signal);
     const caller = callerOf(request);
-    if (guard === undefined) throw permissionDenied();
     if (guard.allows?.(caller, request) === false) throw permissionDenied();
     const reply = guard.instead?.(caller, request);
     if (reply !== undefined) return reply;

@@ -1,6 +1,5 @@
 /**
- * What each named call takes, and what of its reply the caller may see: one entry a call, and a call without an entry
- * is refused while ACLs are on (reference/http-api.md §10, reference/server-rpc.md §3.6).
+ * What each named call takes, and what of its reply the caller may see: one entry a call (reference/http-api.md §10, reference/server-rpc.md §3.6).
  */
 import { type ByteString } from '../../lib/index.ts';
 import {
@@ -20,6 +19,7 @@ import {
 } from '../../model/index.ts';
 import type { StateStore } from '../../state/index.ts';
 import { isUuid } from '../../state/index.ts';
+import { readRequest } from '../connect-ca.ts';
 import type { Authorizer } from './authorizer.ts';
 import { type AclResolver, permissionDenied } from './resolver.ts';
 import {
@@ -61,7 +61,8 @@ export interface Guard<M extends CallName> {
   readonly narrow?: (caller: Caller, reply: CallReply<M>, request: CallRequest<M>) => CallReply<M>;
 }
 
-export type Guards = { readonly [M in CallName]?: Guard<M> };
+/** Every call has an entry: one that is forgotten does not compile. */
+export type Guards = { readonly [M in CallName]: Guard<M> };
 
 /** Everybody may, or the handler looks at the token itself. */
 const open = {};
@@ -314,6 +315,13 @@ export const guards: Guards = {
   'Operator.AutopilotGetConfiguration': operatorRead,
   'Operator.AutopilotSetConfiguration': operatorWrite,
   'Operator.ServerHealth': operatorRead,
+  'ConnectCA.Roots': open,
+  'ConnectCA.ConfigurationGet': operatorRead,
+  'ConnectCA.ConfigurationSet': operatorWrite,
+  'ConnectCA.Sign': {
+    allows: ({ authorizer }, { CSR }) => authorizer.may('service:write', readRequest(CSR).id.service),
+  },
+  'DiscoveryChain.Get': { allows: ({ authorizer }, { Name }) => authorizer.may('service:read', Name) },
   'Internal.NodeInfo': {
     narrow: ({ authorizer }, reply) => ({ ...reply, Dump: visibleDump(authorizer, reply.Dump) }),
   },
