@@ -30,6 +30,15 @@ export class ConnectCaTables {
     return { index: Math.max(this.#roots.index, this.#config?.ModifyIndex ?? 0), result: this.#roots.list };
   }
 
+  /** All there is, for a snapshot of the state. */
+  snapshot(): {
+    readonly config: CAConfiguration | undefined;
+    readonly provider: CAProviderState | undefined;
+    readonly roots: readonly CARoot[];
+  } {
+    return { config: this.#config, provider: this.provider, roots: this.#roots.list };
+  }
+
   apply(tx: Transaction, request: CARequest): boolean | null {
     switch (request.Op) {
       case 'set-config':

@@ -78,6 +78,7 @@ export interface StateSnapshot {
   readonly intentions: readonly Intention[];
   readonly configEntries: ConfigEntryTable['all'];
   readonly autopilot: AutopilotRow['config'];
+  readonly connectCa: ReturnType<ConnectCaTables['snapshot']>;
   readonly acl: AclSnapshot;
   readonly indexRows: readonly IndexRow[];
 }
@@ -206,6 +207,7 @@ export class StateStore {
       intentions: this.intentions.list().result,
       configEntries: this.configEntries.all,
       autopilot: this.autopilot.config,
+      connectCa: this.connectCa.snapshot(),
       acl: this.acl.snapshot(),
       indexRows: this.#rows.all(),
     };
