@@ -21,8 +21,12 @@ describe.skipIf(skip)('user actions', () => {
   });
 
   afterEach(async () => {
-    const ids = (await world.engine.docker('ps', '-aq')).split('\n').filter((id) => id !== '');
-    if (ids.length > 0) await world.engine.docker('rm', '-f', ...ids);
+    await waitUntil('all containers gone', async () => {
+      const ids = (await world.engine.docker('ps', '-aq')).split('\n').filter((id) => id !== '');
+      // One that removes itself at this moment is refused.
+      if (ids.length > 0) await world.engine.docker('rm', '-f', ...ids).catch(() => '');
+      return ids.length === 0;
+    });
     await waitUntil(
       () => `no service left behind\n${world.agent.log.slice(-3000)}`,
       async () => Object.keys((await world.agent.get('/v1/agent/services')).json as object).length === 0,
