@@ -2,11 +2,7 @@
 
 /** Calls whose endpoints do not exist yet; a path below them is answered with 404. */
 export const missingEndpoints: Readonly<Record<string, string>> = {
-  '/v1/agent/connect/ca': 'Connect',
-  '/v1/connect/ca': 'Connect',
   '/v1/internal/federation-state': 'federation states',
-  '/v1/discovery-chain': 'Connect',
-  '/v1/internal/ui/services': 'UI summaries',
   '/v1/operator/keyring': 'gossip keyring',
   '/v1/snapshot': 'snapshots',
   '/ui': 'UI',
@@ -14,7 +10,6 @@ export const missingEndpoints: Readonly<Record<string, string>> = {
 
 /** Scenario → reason. */
 export const outOfScope: Readonly<Record<string, string>> = {
-  ...names('Connect', ['connect-ca-config', 'connect-ca-leaf', 'connect-ca-roots', 'discovery-chain', 'gateways']),
   ...names('gossip keyring', ['keyring', 'operator-keyring-off']),
   ...names('snapshots', ['snapshot']),
   ...names('agent cache', ['cached-queries', 'query-cached']),
