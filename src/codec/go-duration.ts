@@ -45,7 +45,7 @@ export function parseGoDuration(text: string): number {
     rest = rest.slice(matched.length);
     const unit = /^[^.\d]+/.exec(rest)?.[0];
     if (unit === undefined) throw new GoDurationError(`time: missing unit in duration ${JSON.stringify(text)}`);
-    const scale = nanosecondsPer[unit];
+    const scale = Object.hasOwn(nanosecondsPer, unit) ? nanosecondsPer[unit] : undefined;
     if (scale === undefined) {
       throw new GoDurationError(`time: unknown unit ${JSON.stringify(unit)} in duration ${JSON.stringify(text)}`);
     }

@@ -340,7 +340,7 @@ class Parser {
       if (!first && this.#take(']')) break;
       const named = /^\[:(\^?)(\w+):\]/.exec(this.#pattern.slice(this.#at, this.#at + 24));
       if (named !== null) {
-        const ranges = classes[named[2]!];
+        const ranges = Object.hasOwn(classes, named[2]!) ? classes[named[2]!] : undefined;
         if (ranges === undefined) throw new GoRegexpError('invalid character class range', named[0]);
         tests.push(named[1] === '^' ? not(rangesTest(ranges)) : rangesTest(ranges));
         this.#at += named[0].length;

@@ -54,6 +54,7 @@ describe('compileGoRegexp', () => {
     ['a{1001}', 'invalid repeat count: `{1001}`'],
     ['((a{100}){100})', 'invalid repeat count: `(a{100}){100}`'],
     ['[z-a]', 'invalid character class range: `z-a`'],
+    ['[[:constructor:]]', 'invalid character class range: `[:constructor:]`'],
     ['(?=a)', 'invalid or unsupported Perl syntax: `(?=`'],
     [String.raw`\8`, String.raw`invalid escape sequence: ${'`\\8`'}`],
     [String.raw`(a)\1`, String.raw`invalid escape sequence: ${'`\\1`'}`],
