@@ -6,6 +6,8 @@
 
 /** Deepest nesting that is read or written; Go's own bound is 10,000, far beyond any request. */
 const depthMax = 512;
+/** Longest integer read exactly; reading takes the square of its length, and 64 bits never need more than 20. */
+const bigintCharactersMax = 64;
 
 export class GoJsonError extends Error {
   /** Byte offset of the offending character (or of the end of the text). */
@@ -25,7 +27,7 @@ export class GoJsonError extends Error {
 
 /**
  * Parses the first JSON value of `input` and ignores what follows. Objects have no prototype, so `__proto__` is a key
- * like any other; of equal keys the last wins; integers beyond 2^53 come out as bigint; invalid UTF-8 as U+FFFD.
+ * like any other; of equal keys the last wins; integers beyond 2^53 come out as bigint, absurdly long ones as a rounded number; invalid UTF-8 as U+FFFD.
  * @throws GoJsonError with Go's text: `EOF`, `unexpected EOF`, `invalid character 'x' looking for beginning of value`.
  */
 export function parseGoJson(input: Uint8Array | string): unknown {
@@ -173,7 +175,7 @@ class Parser {
     }
     const literal = text.slice(start, this.#at);
     const number = Number(literal);
-    if (integer && !Number.isSafeInteger(number)) return BigInt(literal);
+    if (integer && !Number.isSafeInteger(number) && literal.length <= bigintCharactersMax) return BigInt(literal);
     return number === 0 ? 0 : number;
   }
 

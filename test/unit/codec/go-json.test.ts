@@ -47,6 +47,12 @@ describe('reading', () => {
     expect(() => parseGoJson(text)).toThrow(expect.objectContaining({ name: 'GoJsonError', message }) as GoJsonError);
   });
 
+  test('a number of more digits than any field takes is read as the nearest one, in one pass', () => {
+    expect(parseGoJson('18446744073709551616')).toBe(18_446_744_073_709_551_616n);
+    expect(parseGoJson('9'.repeat(300))).toBe(Number('9'.repeat(300)));
+    expect(parseGoJson(`-${'9'.repeat(400)}`)).toBe(-Infinity);
+  });
+
   test('an error knows its place', () => {
     try {
       parseGoJson('{\n  "é": x\n}');

@@ -98,6 +98,7 @@ describe('parameters of reads', () => {
     ['wait=abc&index=abc', 'Invalid wait time'],
     ['index=-1', 'Invalid index'],
     ['index=18446744073709551616', 'Invalid index'],
+    [`index=${'9'.repeat(1000)}`, 'Invalid index'],
   ])('?%s is refused', async (query, message) => {
     const { get, calls } = await start();
     for (const path of ['/v1/catalog/nodes', '/v1/kv/x', '/v1/health/node/n', '/v1/status/leader']) {
