@@ -515,7 +515,8 @@ export const aclAppliers: {
   LegacyACL: (tables, tx, request) => tables.acl.setLegacy(tx, request),
 };
 
-function done(_: void): null {
+/** What a command that returns nothing leaves as its result. */
+function done(_nothing: void): null {
   return null;
 }
 

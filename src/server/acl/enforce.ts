@@ -31,7 +31,7 @@ function guarded<M extends CallName>(
 ): Handler<M> {
   const guard: Guard<M> = guards[name];
   const callerOf = (request: CallRequest<M>): Caller => {
-    const token = (request as { readonly Token?: string }).Token ?? '';
+    const token = 'Token' in request ? (request.Token ?? '') : '';
     return { authorizer: resolver.resolve(token) as Authorizer, store, resolver };
   };
   return async (request, signal) => {

@@ -11,7 +11,6 @@ import {
   type DeregisterRequest,
   type HealthCheck,
   isConfigEntryKind,
-  type KVSRequest,
   type PreparedQuery,
   type RegisterRequest,
   type TxnOp,
@@ -154,7 +153,7 @@ export const guards: Guards = {
   'KVS.ListKeys': {
     allows: (caller, { Prefix }) => mayListKeys(caller, Prefix),
     // What may be seen is decided key by key, so the keys are cut afterwards.
-    rewrite: (request) => ({ ...request, Seperator: '' as ByteString }),
+    rewrite: (request) => ({ ...request, Seperator: '' }),
     narrow: ({ authorizer }, reply, { Prefix, Seperator }) => {
       const kept = reply.Keys?.filter((key) => authorizer.may('key:read', key)) ?? [];
       return { ...reply, Keys: cutKeys(kept, Prefix, Seperator ?? '') };
@@ -373,7 +372,7 @@ export const openCalls: ReadonlySet<CallName> = new Set(
   (Object.keys(guards) as CallName[]).filter((name) => guards[name] === open),
 );
 
-function mayWriteKey(authorizer: Authorizer, op: KVSRequest['Op'] | string, key: ByteString): boolean {
+function mayWriteKey(authorizer: Authorizer, op: string, key: ByteString): boolean {
   return op === 'delete-tree' ? authorizer.mayWriteKeysUnder(key) : authorizer.may('key:write', key);
 }
 

@@ -110,7 +110,7 @@ function readConfig(config: Readonly<Record<string, unknown>>): JwtConfig {
     if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) {
       throw invalid(`${name} must be a list of texts`);
     }
-    return value as string[];
+    return value;
   };
   const mappings = (name: string): Readonly<Record<string, string>> => {
     const value = given.get(name.toLowerCase()) ?? {};
@@ -158,7 +158,7 @@ function leeway(given: ReadonlyMap<string, unknown>, name: string, defaultSecond
   const value = given.get(name.toLowerCase()) ?? 0;
   try {
     const ns = typeof value === 'string' ? parseGoDuration(value) : Number(value);
-    if (!Number.isFinite(ns)) throw new GoDurationError(String(value));
+    if (!Number.isFinite(ns)) throw new GoDurationError(JSON.stringify(value));
     return ns === 0 ? defaultSeconds : Math.max(0, ns / 1e9);
   } catch (error) {
     if (error instanceof GoDurationError) throw invalid(`${name} must be a duration such as "150s"`);

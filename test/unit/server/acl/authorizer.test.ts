@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { aclSyntax } from '../../../../src/model/index.ts';
 import { Authorizer, type DefaultPolicy, type NameRight } from '../../../../src/server/acl/authorizer.ts';
