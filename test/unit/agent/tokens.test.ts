@@ -46,7 +46,7 @@ describe('the agent’s own tokens', () => {
 
   test('a file that cannot be read costs a warning', async () => {
     const files = new MemoryFiles();
-    await files.write('acl-tokens.json', '{', { sync: true });
+    await files.write('acl-tokens.json', '{');
     const { tokens, warnings } = tokensWith(files);
     await tokens.load();
     expect(tokens.user).toBe('d');
