@@ -30,6 +30,21 @@ import { servicesDeregister } from './commands/services-deregister.ts';
 import { servicesRegister } from './commands/services-register.ts';
 import { validate } from './commands/validate.ts';
 import { version } from './commands/version.ts';
+import { watch } from './commands/watch.ts';
+import { event } from './commands/event.ts';
+import { intentionCheck } from './commands/intention-check.ts';
+import { intentionCreate } from './commands/intention-create.ts';
+import { intentionDelete } from './commands/intention-delete.ts';
+import { intentionGet } from './commands/intention-get.ts';
+import { intentionMatch } from './commands/intention-match.ts';
+import { rtt } from './commands/rtt.ts';
+import { configDelete } from './commands/config-delete.ts';
+import { configList } from './commands/config-list.ts';
+import { configRead } from './commands/config-read.ts';
+import { operatorAutopilotGetConfig } from './commands/operator-autopilot-get-config.ts';
+import { operatorAutopilotSetConfig } from './commands/operator-autopilot-set-config.ts';
+import { operatorRaftListPeers } from './commands/operator-raft-list-peers.ts';
+import { operatorRaftRemovePeer } from './commands/operator-raft-remove-peer.ts';
 import { wrap } from './text.ts';
 
 const commands: readonly Command[] = [
@@ -37,10 +52,19 @@ const commands: readonly Command[] = [
   catalogDatacenters,
   catalogNodes,
   catalogServices,
+  configDelete,
+  configList,
+  configRead,
   doctor,
+  event,
   forceLeave,
   health,
   info,
+  intentionCheck,
+  intentionCreate,
+  intentionDelete,
+  intentionGet,
+  intentionMatch,
   join,
   keygen,
   kvDelete,
@@ -53,13 +77,19 @@ const commands: readonly Command[] = [
   maint,
   members,
   monitor,
+  operatorAutopilotGetConfig,
+  operatorAutopilotSetConfig,
+  operatorRaftListPeers,
+  operatorRaftRemovePeer,
   registrator,
   registratorExplain,
   reload,
+  rtt,
   servicesDeregister,
   servicesRegister,
   validate,
   version,
+  watch,
 ];
 
 /** First words that are no commands themselves. */
@@ -68,7 +98,18 @@ const groups: Readonly<Record<string, { readonly summary: string; readonly descr
     summary: 'Ask the catalog',
     description: 'Asks the catalog, the list of everything that is registered in a datacenter.',
   },
+  config: { summary: 'Read and delete config entries', description: 'Reads and deletes config entries.' },
+  intention: {
+    summary: 'Say which service may talk to which',
+    description: 'Manages intentions: which service may open connections to which, through the mesh.',
+  },
   kv: { summary: 'Read and write the key-value store', description: 'Reads and writes the key-value store.' },
+  operator: {
+    summary: 'Look after the servers',
+    description: 'For those who run the servers: the Raft configuration and autopilot.',
+  },
+  'operator autopilot': { summary: "Autopilot's settings", description: "Prints and changes autopilot's settings." },
+  'operator raft': { summary: 'The Raft configuration', description: 'Shows and mends the Raft configuration.' },
   services: {
     summary: 'Register services with the agent',
     description: 'Registers services with the agent, and removes them.',

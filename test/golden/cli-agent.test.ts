@@ -136,10 +136,13 @@ function asRecorded(text: string): string {
   return withoutVariance(result);
 }
 
-/** Indexes, and what a filter's parser would have liked instead (the reference's hangs on its parser generator). */
+/** Identifiers, times, indexes, and what a filter's parser would have liked instead (the reference's hangs on its parser generator). */
 function withoutVariance(text: string): string {
   return text
     .replaceAll(/^((?:Create|Modify)Index +)\d+$/gm, '$1N')
+    .replaceAll(/^( +"(?:Create|Modify)Index": )\d+/gm, '$1N')
+    .replaceAll(/(ID: +)[\da-f-]{36}/g, '$1…')
+    .replaceAll(/^(Created At: +).+$/gm, '$1…')
     .replaceAll(/(no match found, expected: ).*\)$/gm, '$1…)');
 }
 
@@ -160,6 +163,7 @@ const replayed = {
     kv-put kv-put-empty kv-put-stdin kv-put-file kv-put-flags kv-put-base64 kv-put-cas-fail kv-put-empty-key kv-put-acquire-badsession
     kv-get kv-get-stale kv-get-base64 kv-get-leading-slash kv-get-newline-value kv-get-bad-dc
     kv-get-detailed kv-get-keys kv-get-keys-top kv-get-keys-separator
+    watch-key watch-keyprefix
     kv-get-recurse kv-get-recurse-detailed kv-export kv-export-all kv-export-missing
     kv-import kv-import-arg kv-delete-recurse kv-delete-cas-fail kv-delete-missing kv-delete`),
   locks: words(`
@@ -172,7 +176,12 @@ const replayed = {
     maint-status maint-enable maint-status-enabled maint-service-enable maint-service-status
     maint-disable-service maint-disable maint-service-unknown
     services-deregister-file services-deregister-id services-deregister-unknown`),
+  intentions: words(`
+    intention-create intention-create-dup intention-create-deny intention-create-replace intention-get
+    intention-match intention-match-source intention-check-allow intention-check-deny
+    intention-delete intention-delete-missing intention-get-missing`),
   'the agent': words(`
+    event event-filters rtt-unknown
     members-status-none members-ssl members-https-addr monitor-bad-level force-leave-unknown reload`),
 } as const;
 

@@ -16,7 +16,9 @@ export const withoutAgent: readonly string[] = `
   version-bad-format services-register-none services-register-both services-register-missing services-deregister-none
   validate-none validate-missing validate-bad validate-ok validate-quiet
   agent-bad-flag agent-bad-bool agent-bad-duration-flag agent-extra-args agent-bool-space
-  lock-noargs lock-negative-n
+  lock-noargs lock-negative-n event-noname event-tag-only rtt-none
+  intention-create-args intention-create-both intention-match-both
+  watch-notype watch-badtype watch-key-missing no-agent-watch
   agent-config-missing agent-no-data-dir agent-unknown-key agent-bad-log-level
 `
   .trim()
