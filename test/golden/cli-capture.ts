@@ -18,6 +18,7 @@ export const withoutAgent: readonly string[] = `
   agent-bad-flag agent-bad-bool agent-bad-duration-flag agent-extra-args agent-bool-space
   lock-noargs lock-negative-n event-noname event-tag-only rtt-none
   intention-create-args intention-create-both intention-match-both
+  operator-raft-remove-none operator-raft-remove-both operator-autopilot-set-bad
   watch-notype watch-badtype watch-key-missing no-agent-watch
   agent-config-missing agent-no-data-dir agent-unknown-key agent-bad-log-level
 `
