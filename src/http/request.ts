@@ -1,5 +1,6 @@
 /** A request as handlers see it: routed, with its query decoded; the body is read only when a handler asks for it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { type ByteString, byteStringToUtf8 } from '../lib/index.ts';
 import { HttpError } from './answer.ts';
 import type { Query } from './query-string.ts';
@@ -10,6 +11,12 @@ import type { Query } from './query-string.ts';
  */
 const bodyBytesMax = 32 * 1024 * 1024;
 
+/**
+ * Calls back once, when the connection of the request has closed or the server stops; at once when it has stopped.
+ * @returns cancels.
+ */
+export type OnGone = (callback: () => void) => () => void;
+
 export class ApiRequest {
   readonly method: string;
   /** Decoded path, bytes. */
@@ -19,8 +26,10 @@ export class ApiRequest {
   readonly query: Query;
   readonly pretty: boolean;
   readonly #incoming: IncomingMessage;
+  /** Kept, because a request whose body was given up has lost its own. */
+  readonly #socket: Socket;
   readonly #response: ServerResponse;
-  readonly #stopping: AbortSignal;
+  readonly #onGone: OnGone;
   readonly #defaultToken: () => string;
   #signal: AbortSignal | null = null;
 
@@ -32,8 +41,7 @@ export class ApiRequest {
     pretty: boolean;
     incoming: IncomingMessage;
     response: ServerResponse;
-    /** Aborted when the server stops. */
-    stopping: AbortSignal;
+    onGone: OnGone;
     /** The agent's own token, for requests that bring none. */
     defaultToken: () => string;
   }) {
@@ -43,8 +51,9 @@ export class ApiRequest {
     this.query = parts.query;
     this.pretty = parts.pretty;
     this.#incoming = parts.incoming;
+    this.#socket = parts.incoming.socket;
     this.#response = parts.response;
-    this.#stopping = parts.stopping;
+    this.#onGone = parts.onGone;
     this.#defaultToken = parts.defaultToken;
   }
 
@@ -60,7 +69,7 @@ export class ApiRequest {
 
   /** Address of the other end of the connection, "" when it has none or is gone. */
   get remoteAddress(): string {
-    return (this.#incoming.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
+    return (this.#socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
   }
 
   /** Bytes announced by Content-Length, null when the body is chunked or there is none. */
@@ -84,7 +93,8 @@ export class ApiRequest {
 
   /** Whether the client has gone before its answer. */
   get abandoned(): boolean {
-    return this.#response.destroyed;
+    // Of a pipeline only the response whose turn it is learns of the end itself.
+    return this.#response.destroyed || this.#socket.destroyed;
   }
 
   /** Aborted when the client goes away before its answer, or the server stops. */
@@ -92,10 +102,10 @@ export class ApiRequest {
     if (this.#signal === null) {
       const controller = new AbortController();
       const abort = (): void => controller.abort(new Error('the client has gone or the HTTP server stops'));
-      if (this.#stopping.aborted || this.#response.destroyed) abort();
-      this.#stopping.addEventListener('abort', abort, { once: true });
+      if (this.abandoned) abort();
+      const forget = this.#onGone(abort);
       this.#response.once('close', () => {
-        this.#stopping.removeEventListener('abort', abort);
+        forget();
         if (!this.#response.writableFinished) abort();
       });
       this.#signal = controller.signal;

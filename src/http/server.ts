@@ -88,7 +88,9 @@ class Service implements HttpServer {
   readonly #metrics: Metrics;
   readonly #app: FastifyInstance;
   readonly #servers: Server[] = [];
-  readonly #stopping = new AbortController();
+  #stopping = false;
+  /** Whom to tell that a connection has closed or the server stops. */
+  readonly #onGoneBySocket = new Map<Socket, Set<() => void>>();
   readonly #defaultToken: () => string;
   readonly #connections = new Map<string, number>();
   #options: HttpOptions;
@@ -195,7 +197,8 @@ class Service implements HttpServer {
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort();
+    this.#stopping = true;
+    for (const socket of this.#onGoneBySocket.keys()) this.#tellGone(socket);
     const servers = this.#servers.splice(0);
     const closed = Promise.all(
       servers.map(
@@ -238,6 +241,27 @@ class Service implements HttpServer {
     });
   }
 
+  /** One listener per connection, however many requests wait on it (see OnGone). */
+  #onGone(socket: Socket, callback: () => void): () => void {
+    if (this.#stopping || socket.destroyed) {
+      callback();
+      return () => undefined;
+    }
+    let callbacks = this.#onGoneBySocket.get(socket);
+    if (callbacks === undefined) {
+      this.#onGoneBySocket.set(socket, (callbacks = new Set()));
+      socket.once('close', () => this.#tellGone(socket));
+    }
+    callbacks.add(callback);
+    return () => callbacks.delete(callback);
+  }
+
+  #tellGone(socket: Socket): void {
+    const callbacks = this.#onGoneBySocket.get(socket);
+    this.#onGoneBySocket.delete(socket);
+    callbacks?.forEach((callback) => callback());
+  }
+
   /** The parser refuses methods it does not know; Consul's own refusal of them tells more (§1, "Unknown verbs too"). */
   #refuseUnreadable(error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket: Duplex): void {
     if (!socket.writable) return;
@@ -270,29 +294,32 @@ class Service implements HttpServer {
 
   async #serve(incoming: IncomingMessage, response: ServerResponse, url: string): Promise<void> {
     const began = this.#clock.monotonicMs();
+    // A request whose body was given up loses its socket.
+    const { socket } = incoming;
     let answer: Answer;
     try {
       answer = await this.#answer(incoming, response, url);
     } catch (error) {
       // The client has gone, or we are going: nobody is left to read an answer.
-      if (this.#stopping.signal.aborted || response.destroyed) {
+      if (this.#stopping || response.destroyed || socket.destroyed) {
         response.destroy();
         return;
       }
       this.#logger.error('Request failed by a defect of the agent', { url: hideTokens(url), error });
       answer = text(500, 'internal error, see the log of the agent');
     }
-    if (response.destroyed) return;
-    await this.#write(incoming, response, answer);
+    if (response.destroyed || socket.destroyed) return;
+    await this.#write(incoming, socket, response, answer);
     this.#logger.debug('Request finished', {
       method: incoming.method,
       url: hideTokens(url),
-      from: fromOf(incoming.socket),
+      from: fromOf(socket),
       latency: `${(this.#clock.monotonicMs() - began).toFixed(3)}ms`,
     });
   }
 
   async #answer(incoming: IncomingMessage, response: ServerResponse, url: string): Promise<Answer> {
+    const { socket } = incoming;
     const method = incoming.method ?? '';
     const mark = url.indexOf('?');
     const path = percentDecode(mark < 0 ? url : url.slice(0, mark));
@@ -316,7 +343,7 @@ class Service implements HttpServer {
               pretty: this.#options.pretty || query.has('pretty'),
               incoming,
               response,
-              stopping: this.#stopping.signal,
+              onGone: (callback) => this.#onGone(socket, callback),
               defaultToken: this.#defaultToken,
             });
           });
@@ -360,7 +387,7 @@ class Service implements HttpServer {
     const cause = error instanceof FailedRead ? error.cause : error;
     if (cause instanceof HttpError || cause instanceof AgentRequestError) return this.#refusal(cause, request);
     // Nobody is left to read an answer.
-    if (this.#stopping.signal.aborted || request.abandoned) throw cause;
+    if (this.#stopping || request.abandoned) throw cause;
     const message = cause instanceof Error ? cause.message : String(cause);
     const what = cause instanceof CallError ? 'Request error' : 'Request failed by a defect of the agent';
     this.#logger.error(what, { method: request.method, url: byteStringToUtf8(request.path), error: cause });
@@ -374,11 +401,11 @@ class Service implements HttpServer {
     return { ...answer, headers: [...this.#common.filter(([name]) => !own.has(name)), ...answer.headers] };
   }
 
-  async #write(incoming: IncomingMessage, response: ServerResponse, answer: Answer): Promise<void> {
+  async #write(incoming: IncomingMessage, socket: Socket, response: ServerResponse, answer: Answer): Promise<void> {
     const headers = answer.headers.flat();
     if (answer.close === true) headers.push('Connection', 'close');
     if (answer.stream !== undefined) {
-      this.#writeStream(response, answer.status, headers, answer.stream);
+      this.#writeStream(socket, response, answer.status, headers, answer.stream);
       return;
     }
     let bytes = answer.body?.bytes ?? null;
@@ -395,7 +422,13 @@ class Service implements HttpServer {
     else response.end(bytes);
   }
 
-  #writeStream(response: ServerResponse, status: number, headers: string[], stream: (sink: Sink) => () => void): void {
+  #writeStream(
+    socket: Socket,
+    response: ServerResponse,
+    status: number,
+    headers: string[],
+    stream: (sink: Sink) => () => void,
+  ): void {
     response.writeHead(status, headers);
     response.flushHeaders();
     const leave = stream({
@@ -405,14 +438,17 @@ class Service implements HttpServer {
         return true;
       },
     });
+    let streaming = true;
     const end = (): void => {
+      if (!streaming) return;
+      streaming = false;
+      leave();
       response.destroy();
     };
-    if (this.#stopping.signal.aborted) end();
-    this.#stopping.signal.addEventListener('abort', end, { once: true });
+    const forget = this.#onGone(socket, end);
     response.once('close', () => {
-      this.#stopping.signal.removeEventListener('abort', end);
-      leave();
+      forget();
+      end();
     });
   }
 }

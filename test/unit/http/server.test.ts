@@ -320,3 +320,42 @@ describe('the life of a request', () => {
     expect(asked).toHaveLength(4);
   });
 });
+
+describe('connections', () => {
+  const waiting = (signals: AbortSignal[]) => ({
+    'KVS.Get': (_: never, signal?: AbortSignal) => {
+      signals.push(signal!);
+      return new Promise(() => undefined);
+    },
+  });
+  const until = async (holds: () => boolean): Promise<void> => {
+    while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+  };
+
+  test('every request of a pipeline ends with its connection, also those whose turn to answer has not come', async () => {
+    const signals: AbortSignal[] = [];
+    const { port } = await start(waiting(signals));
+    const socket = createConnection(port, '127.0.0.1');
+    socket.write('GET /v1/kv/a?index=9 HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(5));
+    await until(() => signals.length === 5);
+    socket.destroy();
+    await until(() => signals[0]!.aborted);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true, true, true, true, true]);
+  });
+
+  test('many waiting requests raise no warning of a leak', async () => {
+    const warnings: string[] = [];
+    const note = (warning: Error): void => void warnings.push(warning.name);
+    process.on('warning', note);
+    const signals: AbortSignal[] = [];
+    const { port } = await start(waiting(signals));
+    const socket = createConnection(port, '127.0.0.1');
+    socket.write('GET /v1/kv/a?index=9 HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20));
+    await until(() => signals.length === 20);
+    await new Promise((resolve) => setImmediate(resolve));
+    socket.destroy();
+    process.off('warning', note);
+    expect(warnings).toEqual([]);
+  });
+});
