@@ -10,6 +10,8 @@ import { Backoff } from './retry.ts';
 /** Waits between tries to reach the engine, ms (container-environments.md §1). */
 const reconnectFirstMs = 100;
 const reconnectMaxMs = 30_000;
+/** A stream that lived so long was a good one, and the next try comes soon, ms; others may end at once for ever. */
+const stableMs = 5_000;
 
 /** Everything that can change what is registered. `destroy` is `remove` on Podman (R39). */
 const watchedEvents: readonly string[] = [
@@ -58,6 +60,7 @@ export class EngineFeed {
       this.#stream = stream;
       const onAbort = (): void => stream.abort(signal.reason);
       signal.addEventListener('abort', onAbort, { once: true });
+      let openedMs: number | undefined;
       try {
         await handlers.prepare(stream.signal);
         await this.#engine.events(
@@ -68,7 +71,7 @@ export class EngineFeed {
           },
           {
             onOpen: () => {
-              this.#backoff.reset();
+              openedMs = this.#clock.monotonicMs();
               handlers.opened();
             },
             onEvent: (event) => {
@@ -85,6 +88,7 @@ export class EngineFeed {
       } finally {
         signal.removeEventListener('abort', onAbort);
       }
+      if (openedMs !== undefined && this.#clock.monotonicMs() - openedMs >= stableMs) this.#backoff.reset();
       await sleep(this.#clock, this.#backoff.next(), signal).catch(() => undefined);
     }
   }

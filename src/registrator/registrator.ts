@@ -116,8 +116,8 @@ interface ContainerRecord {
   timer: Timer | undefined;
   name: string;
   inspect: ContainerInspect | undefined;
-  /** Exit code of a `die` event that no look has followed yet. */
-  endedWith: number | undefined;
+  /** A `die` event that no look has followed yet, with its wall time, ms. */
+  ended: { readonly exitCode: number; readonly atMs: number } | undefined;
   /** Facts of the last look at which it ran. */
   facts: ContainerFacts | undefined;
   /** `StartedAt` of the run in which it was healthy. */
@@ -379,8 +379,11 @@ class Reconciler implements Registrator {
       // Nothing to do yet, and a look now would wait for the engine, which is taking the container down.
       if (this.#options.onStop === 'none') return;
     }
-    if (action === 'die') this.#recordOf(ID).endedWith = Number(attributes['exitCode'] ?? 0);
-    if (action === 'start') this.#recordOf(ID).endedWith = undefined;
+    const record = this.#records.get(ID);
+    if (record !== undefined && (action === 'die' || action === 'start')) {
+      const exitCode = Number(attributes['exitCode'] ?? 0);
+      record.ended = action === 'die' ? { exitCode, atMs: Number(event.timeNano) / 1e6 } : undefined;
+    }
     this.#poke(ID, true, event);
     for (const dependent of this.#dependents.get(ID) ?? []) this.#poke(dependent, true);
   }
@@ -493,7 +496,7 @@ class Reconciler implements Registrator {
         timer: undefined,
         name: shortId(id),
         inspect: undefined,
-        endedWith: undefined,
+        ended: undefined,
         facts: undefined,
         healthyRun: undefined,
         fed: new Map(),
@@ -561,12 +564,16 @@ class Reconciler implements Registrator {
   /**
    * What a look would show after a `die` event, without the look: for about 100 ms after it the engine holds the
    * container to take its network down and answers nobody, while clients still connect to what is gone. The engine has
-   * the last word all the same: a real look follows.
+   * the last word all the same: a real look follows. It has the first word, too, where the event does not say enough:
+   * about an earlier run than the one we saw (a replay after a break tells late), and for `on-success`, which keeps
+   * what a restart policy starts again.
    */
   #takeEnded(record: ContainerRecord): ContainerInspect | undefined {
-    const { endedWith, inspect } = record;
-    record.endedWith = undefined;
-    if (endedWith === undefined || inspect?.State?.Running !== true) return undefined;
+    const { ended, inspect } = record;
+    record.ended = undefined;
+    if (ended === undefined || inspect?.State?.Running !== true) return undefined;
+    if (ended.atMs < Date.parse(inspect.State.StartedAt ?? '')) return undefined;
+    if (this.#options.deregister.kind === 'on-success') return undefined;
     record.again = true;
     return {
       ...inspect,
@@ -576,7 +583,7 @@ class Reconciler implements Registrator {
         Running: false,
         Paused: false,
         Restarting: false,
-        ExitCode: endedWith,
+        ExitCode: ended.exitCode,
         FinishedAt: new Date(this.#clock.wallMs()).toISOString(),
       },
     };

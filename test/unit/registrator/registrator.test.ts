@@ -10,6 +10,7 @@ import {
   type Registrator,
   type RegistratorOptions,
 } from '../../../src/registrator/index.ts';
+import { EngineError } from '../../../src/ports/index.ts';
 import { parseGoDurationMs } from '../../../src/codec/index.ts';
 import { isFailure, signalNumber } from '../../../src/registrator/lifecycle.ts';
 import { FakeEngine, type FakeContainerSpec } from '../../../src/sim/fake-engine.ts';
@@ -166,6 +167,19 @@ describe('§8 events', () => {
     await h.settle(1_000);
     expect(h.ids).toEqual([]);
   });
+  test('the end of an earlier run, told late by a replay, does not touch the run of now', async () => {
+    const h = await host();
+    const id = h.run('web');
+    await h.settle();
+    h.engine.breakStreams();
+    h.engine.stop(id);
+    await h.settle(10);
+    h.engine.start(id);
+    h.engine.eventLatencyMs = 50;
+    await h.settle(5_000);
+    expect(h.ids).toEqual([web]);
+    expect(h.backend.log.filter((line) => line.startsWith('deregister'))).toEqual([]);
+  });
   test('docker create: nothing until start', async () => {
     const h = await host();
     const id = h.engine.create({ name: 'web', published: { '80/tcp': [{ HostIp: '', HostPort: '1' }] } });
@@ -226,6 +240,20 @@ describe('§8 modes (R8)', () => {
     await h.settle();
     expect(h.ids).toEqual([]);
   });
+  test.each([0, 143])(
+    'on-success: between two starts of a restart policy, after exit %i, it stays (§8)',
+    async (code) => {
+      const h = await host({ deregister: { kind: 'on-success' } });
+      const id = h.run('web');
+      await h.settle();
+      h.engine.dieRestarting(id, code);
+      await h.settle();
+      h.engine.startAgain(id);
+      await h.settle();
+      expect(h.ids).toEqual([web]);
+      expect(h.backend.log.filter((line) => line.startsWith('deregister'))).toEqual([]);
+    },
+  );
   test('on-success: a kept service gives way to a running container with the same ID', async () => {
     const h = await host({ deregister: { kind: 'on-success' } });
     h.engine.die(h.run('web'), 3);
@@ -359,6 +387,13 @@ describe('§9 cleanup by ownership (R3, R4)', () => {
 });
 
 describe('§10 outages (R10, R12)', () => {
+  test('an engine that opens its stream but refuses the list is not asked in a hot loop', async () => {
+    const h = new Host();
+    for (let i = 0; i < 1_000; i++) h.engine.failNext('list', new EngineError('forbidden', 403));
+    h.boot();
+    await h.settle(60_000);
+    expect(h.engine.requestCount('list')).toBeLessThan(20);
+  });
   test('backend down at start, while a container starts and while one dies: made good when it is back', async () => {
     const h = new Host();
     h.backend.down = true;
