@@ -48,6 +48,14 @@ export interface RegistryOptions {
   readonly sidecarPorts: { readonly min: number; readonly max: number };
 }
 
+interface RegisterOptions {
+  readonly token: string;
+  readonly replaceExistingChecks: boolean;
+  readonly origin: Origin;
+  /** Which checks stay although they are replaced and not among the definition's own. */
+  readonly keepsCheck?: (checkId: string) => boolean;
+}
+
 export class Registry {
   readonly #state: LocalState;
   readonly #checks: Checks;
@@ -58,6 +66,8 @@ export class Registry {
   readonly #options: RegistryOptions;
   #reaper: Timer | undefined;
   #stopped = false;
+  /** The last exchange of file definitions: two at once would leave parts of both. */
+  #exchange: Promise<void> = Promise.resolve();
 
   constructor(dependencies: {
     readonly state: LocalState;
@@ -94,10 +104,7 @@ export class Registry {
    * Registers a service with its checks, replacing one of the same ID. Checks that exist keep status and output.
    * @throws AgentRequestError for what the user can mend; nothing is changed then.
    */
-  async registerService(
-    definition: ServiceDefinition,
-    options: { readonly token: string; readonly replaceExistingChecks: boolean; readonly origin: Origin },
-  ): Promise<void> {
+  async registerService(definition: ServiceDefinition, options: RegisterOptions): Promise<void> {
     const { origin, token } = options;
     const problem = serviceDefinitionProblem(definition);
     if (problem !== null) throw new AgentRequestError(400, problem);
@@ -120,7 +127,7 @@ export class Registry {
 
   async #apply(
     definition: ServiceDefinition,
-    { token, replaceExistingChecks, origin }: { token: string; replaceExistingChecks: boolean; origin: Origin },
+    { token, replaceExistingChecks, origin, keepsCheck }: RegisterOptions,
     isSidecar: boolean,
   ): Promise<void> {
     const state = this.#state;
@@ -129,7 +136,10 @@ export class Registry {
     const checks = serviceChecks(this.#options.nodeName, service, definition.checks ?? []);
     const dropped = replaceExistingChecks
       ? [...state.checkIdsOf(service.ID)].filter(
-          (id) => !checks.some(({ check }) => check.CheckID === id) && !id.startsWith(serviceMaintenanceCheckPrefix),
+          (id) =>
+            !checks.some(({ check }) => check.CheckID === id) &&
+            !id.startsWith(serviceMaintenanceCheckPrefix) &&
+            keepsCheck?.(id) !== true,
         )
       : [];
     state.setService({ service, token, origin });
@@ -312,26 +322,41 @@ export class Registry {
    * bad file leaves the agent as it was (Consul's reload can lose all services half-way, reference/agent.md §2.8).
    * @throws AgentRequestError naming the definition.
    */
-  async replaceFileDefinitions(
+  replaceFileDefinitions(services: readonly ServiceDefinition[], checks: readonly CheckDefinition[]): Promise<void> {
+    const exchange = (): Promise<void> => this.#exchangeFileDefinitions(services, checks);
+    this.#exchange = this.#exchange.then(exchange, exchange);
+    return this.#exchange;
+  }
+
+  async #exchangeFileDefinitions(
     services: readonly ServiceDefinition[],
     checks: readonly CheckDefinition[],
   ): Promise<void> {
     this.#validateFileDefinitions(services, checks);
     this.#antiEntropy.pause();
     try {
-      const keptServices = new Set(services.map(({ id, name }) => id || name));
+      const keptServices = new Set(
+        services.flatMap(({ id, name, connect }) => {
+          const serviceId = id || name;
+          return connect?.sidecarService === undefined ? [serviceId] : [serviceId, sidecarIdOf(serviceId)];
+        }),
+      );
       const keptChecks = new Set(checks.map(({ id, name }) => id || name));
       for (const [id, { origin }] of this.#state.services) {
         if (origin === 'file' && !keptServices.has(id)) await this.deregisterService(id);
       }
       for (const [id, { origin, check }] of this.#state.checks) {
-        if (origin === 'file' && check.ServiceID === '' && !keptChecks.has(id)) await this.deregisterCheck(id);
+        // Checks that a service brought with it are exchanged with it below.
+        if (origin === 'file' && !keptServices.has(check.ServiceID) && !keptChecks.has(id))
+          await this.deregisterCheck(id);
       }
       for (const service of services) {
         await this.registerService(service, {
           token: service.token ?? '',
           replaceExistingChecks: true,
           origin: 'file',
+          // One that the API added, or that a file defines by itself, is no flap at each reload.
+          keepsCheck: (id) => keptChecks.has(id) || this.#state.checks.get(id)?.origin !== 'file',
         });
       }
       for (const check of checks) await this.registerCheck(check, { token: check.token ?? '', origin: 'file' });

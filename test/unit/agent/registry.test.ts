@@ -265,6 +265,40 @@ describe('the registry', () => {
     expect(agent.state.checks.size).toBe(0);
   });
 
+  test('a reload that changes nothing keeps the status of every check, and checks that came by the API', async () => {
+    const services = [{ name: 'web', port: 80, connect: { sidecarService: {} } }];
+    const checks = [{ id: 'own', name: 'own', serviceId: 'web', ttlMs: 60_000 }];
+    await agent.registry.replaceFileDefinitions(services, checks);
+    await agent.registry.registerCheck({ id: 'added', name: 'added', serviceId: 'web', ttlMs: 60_000 }, api);
+    await agent.registry.updateTtlCheck('own', 'passing', 'fine');
+    const sidecarChecks = [...agent.state.checkIdsOf('web-sidecar-proxy')];
+    for (const id of sidecarChecks) agent.state.updateCheck(id, 'passing', '');
+    await agent.registry.replaceFileDefinitions(services, checks);
+    expect(agent.state.checkRecords.get('own')?.Status).toBe('passing');
+    expect(agent.state.checks.has('added')).toBe(true);
+    expect(sidecarChecks.map((id) => agent.state.checkRecords.get(id)?.Status)).toEqual(['passing', 'passing']);
+  });
+
+  test('a reload removes a check and a sidecar that the files do not define any more', async () => {
+    await agent.registry.registerService({ name: 'by-api' }, api);
+    const checks = [
+      { id: 'a', name: 'a', serviceId: 'web', ttlMs: 60_000 },
+      { id: 'b', name: 'b', serviceId: 'by-api', ttlMs: 60_000 },
+    ];
+    await agent.registry.replaceFileDefinitions([{ name: 'web', connect: { sidecarService: {} } }], checks);
+    await agent.registry.replaceFileDefinitions([{ name: 'web' }], []);
+    expect([...agent.state.services.keys()].sort()).toEqual(['by-api', 'web']);
+    expect([...agent.state.checks.keys()]).toEqual([]);
+  });
+
+  test('of two reloads at once the later one counts', async () => {
+    await Promise.all([
+      agent.registry.replaceFileDefinitions([{ name: 'c' }, { name: 'gone' }], []),
+      agent.registry.replaceFileDefinitions([{ name: 'c' }], []),
+    ]);
+    expect([...agent.state.services.keys()]).toEqual(['c']);
+  });
+
   test('a bad file definition changes nothing at all', async () => {
     await agent.registry.replaceFileDefinitions([{ name: 'a' }], []);
     await expect(
