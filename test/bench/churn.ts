@@ -2,10 +2,9 @@
  * Does it grow? Two thousand containers, each new, start and end under the agent's eyes. At intervals all are gone, a
  * collection is forced, and what is left is measured: it must not depend on how many there were.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { heapBytes } from './memory.ts';
 import type { Context } from './support/context.ts';
 import { withEngine } from './support/engine-agent.ts';
 import type { EngineApi } from './support/engine-api.ts';
@@ -34,7 +33,7 @@ interface Sample {
 
 export async function measureChurn(context: Context): Promise<Section> {
   const total = context.quick ? quickContainers : containers;
-  const hook = collectionHook(context.root);
+  const { hook, result } = collectionHook(context.root);
   const found = await withEngine(context, ['--userland-proxy=false'], async ({ api, startAgent }) => {
     const agent = await startAgent(undefined, { NODE_OPTIONS: `--expose-gc --require=${hook}` });
     const points: Sample[] = [];
@@ -42,7 +41,7 @@ export async function measureChurn(context: Context): Promise<Section> {
       await Promise.all(
         Array.from({ length: parallel }, (_, worker) => cycles(api, agent, worker, total / samples / parallel)),
       );
-      points.push(await settled(agent, upTo));
+      points.push(await settled(agent, upTo, result));
       const { heapBytes, residentBytes } = points.at(-1)!;
       progress(
         `churn: ${upTo} of ${total}, heap ${show(heapBytes / 1e6)} MB, resident ${show(residentBytes / 1e6)} MB`,
@@ -94,17 +93,30 @@ async function instances(agent: RunningSubject, service: string, count: number):
   throw new Error(`never saw ${count} instances of ${service}\n${agent.log}`);
 }
 
-async function settled(agent: RunningSubject, done: number): Promise<Sample> {
+async function settled(agent: RunningSubject, done: number, result: string): Promise<Sample> {
+  rmSync(result, { force: true });
   agent.signal('SIGUSR2');
   await pause(settleMs);
-  return { cycles: done, heapBytes: await heapBytes(agent), residentBytes: agent.residentBytes() };
+  return { cycles: done, heapBytes: Number(readFileSync(result, 'utf8')), residentBytes: agent.residentBytes() };
 }
 
-/** A file that Node.js loads before the agent: SIGUSR2, which the agent ignores, collects garbage. */
-function collectionHook(root: string): string {
+/**
+ * A file that Node.js loads before the agent: at SIGUSR2, which the agent ignores, it collects garbage and writes down
+ * what is left. (The agent's own gauge is of the last complete interval, in the midst of the churn.)
+ */
+function collectionHook(root: string): { readonly hook: string; readonly result: string } {
   const folder = join(root, '.cache', 'bench');
   mkdirSync(folder, { recursive: true });
-  const path = join(folder, 'collect-on-signal.cjs');
-  writeFileSync(path, "process.on('SIGUSR2', () => {\n  globalThis.gc();\n  globalThis.gc();\n});\n");
-  return path;
+  const hook = join(folder, 'collect-on-signal.cjs');
+  const result = join(folder, 'heap-after-collection');
+  writeFileSync(
+    hook,
+    `process.on('SIGUSR2', () => {
+  globalThis.gc();
+  globalThis.gc();
+  require('node:fs').writeFileSync(${JSON.stringify(result)}, String(process.memoryUsage().heapUsed));
+});
+`,
+  );
+  return { hook, result };
 }
