@@ -26,6 +26,12 @@ import { TtlCheck } from './ttl.ts';
  */
 export const runsMaxPerType = 64;
 
+/**
+ * A stop waits so long for commands to be ended, ms. Then they are left: an engine that hangs must not keep the agent
+ * from going, whose own supervisor gives it a few seconds.
+ */
+const stopWaitMs = 1_500;
+
 export interface ChecksOptions {
   /** `check_output_max_size`, bytes. Default 4096. */
   readonly outputMaxSize?: number;
@@ -73,7 +79,7 @@ export interface Checks {
   updateTtl(checkId: string, status: CheckStatus, output: string): void;
   /** When a TTL check expires unless it is updated, wall ms; undefined for others. */
   ttlExpiresAt(checkId: string): number | undefined;
-  /** Ends everything; settles when no run is left. */
+  /** Ends everything; settles when no run is left, or after 1.5 s, and says so. */
   stop(): Promise<void>;
 }
 
@@ -138,7 +144,19 @@ class CheckSet implements Checks {
 
   async stop(): Promise<void> {
     for (const checkId of this.#checks.keys()) this.remove(checkId);
-    await Promise.all(this.#ending);
+    const { clock, logger } = this.#deps;
+    await new Promise<void>((resolve) => {
+      const limit = clock.after(stopWaitMs, () => {
+        logger.warn('checks still run at the end; see whether their commands go away, or whether the engine hangs', {
+          checks: this.#ending.size,
+        });
+        resolve();
+      });
+      void Promise.allSettled(this.#ending).then(() => {
+        limit.cancel();
+        resolve();
+      });
+    });
   }
 
   #start(checkId: string, definition: CheckDefinition, initial: InitialState): Running {

@@ -139,6 +139,20 @@ describe('the schedule', () => {
     expect([stopped, clock.pendingTimers]).toEqual([true, 0]);
   });
 
+  test('stop does not wait for a run that does not end', async () => {
+    checks = create({ processRunner: { run: () => new Promise<never>(() => undefined) } });
+    checks.add('s', { scriptArgs: ['x'], intervalMs: 1000 }, critical);
+    await clock.advance(2000);
+    let stopped = false;
+    void checks.stop().then(() => {
+      stopped = true;
+    });
+    await clock.advance(1_499);
+    expect(stopped).toBe(false);
+    await clock.advance(1);
+    expect([stopped, clock.pendingTimers]).toEqual([true, 0]);
+  });
+
   test('no more runs of a type at a time than its limit', async () => {
     checks = create({ options: { runsMax: 4 } });
     programs.plan = () => ({ durationMs: 2000 });
