@@ -61,6 +61,7 @@ import { AntiEntropy } from './anti-entropy.ts';
 import { autopilotSettings } from './autopilot.ts';
 import { bannerLines } from './banner.ts';
 import { CoordinateReports } from './coordinate-reports.ts';
+import { logCrashes } from './crash-log.ts';
 import { createLocalBackend } from './local-backend.ts';
 import { LocalState, type LocalStateOptions } from './local-state.ts';
 import { resolveNodeId } from './node-id.ts';
@@ -294,7 +295,13 @@ class RunningAgent {
       metrics,
       processRunner: new SystemProcessRunner({ clock }),
       docker: () => engines[0],
-      aliasSource: createAliasSource({ state, caller: server.caller, datacenter: config.datacenter, clock, token: () => tokens.user }),
+      aliasSource: createAliasSource({
+        state,
+        caller: server.caller,
+        datacenter: config.datacenter,
+        clock,
+        token: () => tokens.user,
+      }),
       options: {
         outputMaxSize: config.checkOutputMaxSize,
         discardOutput: config.discardCheckOutput,
@@ -359,9 +366,8 @@ class RunningAgent {
       await Promise.all(registrators.map((registrator) => registrator.stop(services)));
       sync.stop();
       coordinateReports.stop();
-      await registry.stop();
-      await dns.stop();
-      await http.stop();
+      // Together: each has a limit of its own, and a supervisor does not wait for their sum.
+      await Promise.all([registry.stop(), dns.stop(), http.stop()]);
       server.stop();
       logger.info('shutdown complete');
       metricsSystem.stop();
@@ -586,7 +592,9 @@ class RunningAgent {
     const ignored = ['SIGPIPE', 'SIGUSR2'] as const;
     process.on('SIGHUP', hangup).on('SIGINT', interrupt).on('SIGTERM', terminate);
     for (const signal of ignored) process.on(signal, ignore);
+    const letCrashesGo = logCrashes(process, this.#logger);
     return () => {
+      letCrashesGo();
       process.off('SIGHUP', hangup).off('SIGINT', interrupt).off('SIGTERM', terminate);
       for (const signal of ignored) process.off(signal, ignore);
     };
