@@ -51,10 +51,16 @@ export const anyMap: Decode<Readonly<Record<string, unknown>>> = (value, field) 
   return value as Readonly<Record<string, unknown>>;
 };
 
+/** What Go's durations cannot hold any more, ns. */
+const int64End = 2 ** 63;
+
 /** A duration as Go text or a number of nanoseconds; the result in nanoseconds. */
 export const durationNs: Decode<number> = (value, field) => {
-  if (typeof value === 'number') return Math.trunc(value);
-  if (typeof value === 'bigint') return Number(value);
+  if (typeof value === 'number' || typeof value === 'bigint') {
+    const ns = Math.trunc(Number(value));
+    if (Math.abs(ns) >= int64End) throw mismatch(value, field, 'time.Duration');
+    return ns;
+  }
   if (typeof value !== 'string') throw mismatch(value, field, 'duration');
   try {
     return parseGoDuration(value);
