@@ -16,12 +16,7 @@ import {
   serviceDefinitionProblem,
 } from '../model/index.ts';
 import { type LogLevel, sleep } from '../ports/index.ts';
-import {
-  authorize,
-  requireCheckRegistration,
-  requireRegistration,
-  seesLocalCheck,
-} from './agent-acl.ts';
+import { authorize, requireCheckRegistration, requireRegistration, seesLocalCheck } from './agent-acl.ts';
 import { agentHealthEndpoints } from './agent-health-endpoint.ts';
 import { setAgentToken } from './agent-token-endpoint.ts';
 import { type Answer, badRequest, Body, empty, HttpError, json, text } from './answer.ts';
@@ -103,7 +98,10 @@ async function listMembers(api: Api, request: ApiRequest): Promise<Answer> {
   if (absent) return json(request, null);
   const authorizer = await authorize(api, request);
   const members = api.agent.members({ wan });
-  return json(request, members.filter(({ Name }) => authorizer === null || authorizer.may('node:read', Name)));
+  return json(
+    request,
+    members.filter(({ Name }) => authorizer === null || authorizer.may('node:read', Name)),
+  );
 }
 
 function metrics(api: Api, request: ApiRequest): Answer {
@@ -161,7 +159,8 @@ async function listServices(api: Api, request: ApiRequest): Promise<Answer> {
       throw new HttpError(500, `Failed to create boolean expression evaluator: ${error.message}`);
     }
   }
-  if (authorizer !== null) services = [...services].filter(([, { Service }]) => authorizer.may('service:read', Service));
+  if (authorizer !== null)
+    services = [...services].filter(([, { Service }]) => authorizer.may('service:read', Service));
   return json(request, new Map([...services].map(([id, service]) => [id, agentServiceView(service)])));
 }
 

@@ -21,7 +21,7 @@ export function enforced(
     return openCalls.has(name) ? handler : guarded(name, handler, parts);
   };
   const entries = (Object.keys(handlers) as CallName[]).map((name) => [name, behind(name)]);
-  return Object.fromEntries(entries) as unknown as Handlers;
+  return Object.fromEntries(entries) as Handlers;
 }
 
 function guarded<M extends CallName>(
