@@ -25,6 +25,8 @@ export interface PersistedCheck {
   readonly check: HealthCheck;
   readonly definition: CheckDefinition | undefined;
   readonly token: string;
+  /** Of our registrator, which may do what the API may not; Consul passes the field over. */
+  readonly fromRegistrator?: true;
 }
 
 export interface PersistedTtlState {
@@ -67,13 +69,14 @@ export class Persistence {
     await this.#remove(`services/${fileName(id)}`);
   }
 
-  async saveCheck({ check, definition, token }: PersistedCheck): Promise<void> {
+  async saveCheck({ check, definition, token, fromRegistrator }: PersistedCheck): Promise<void> {
     const { CreateIndex: _create, ModifyIndex: _modify, ...Check } = check;
     await this.#write(`checks/${fileName(check.CheckID)}`, {
       Check,
       ChkType: definition === undefined ? null : checkTypeDocument(definition),
       Token: token,
       Source: 'remote',
+      ...(fromRegistrator === true ? { FromRegistrator: true } : {}),
     });
   }
 
@@ -140,6 +143,7 @@ export class Persistence {
         check,
         definition: type == null ? undefined : checkDefinitionOf(object(type)),
         token: text(document['Token']),
+        ...(document['FromRegistrator'] === true ? { fromRegistrator: true } : {}),
       };
     });
   }

@@ -149,7 +149,14 @@ export class Registry {
     if (!persistence) return;
     await Promise.all([
       persistence.saveService({ service, token }),
-      ...checks.map(({ check, definition }) => persistence.saveCheck({ check, definition, token })),
+      ...checks.map(({ check, definition }) =>
+        persistence.saveCheck({
+          check,
+          definition,
+          token,
+          ...(origin === 'registrator' ? { fromRegistrator: true } : {}),
+        }),
+      ),
       ...dropped.map((id) => persistence.removeCheck(id)),
     ]);
   }
@@ -166,9 +173,10 @@ export class Registry {
       }
       this.#state.setService({ service, token, origin: 'api' });
     }
-    for (const { check, definition, token } of await persistence.checks()) {
+    for (const { check, definition, token, fromRegistrator } of await persistence.checks()) {
+      const origin = fromRegistrator === true ? 'registrator' : 'api';
       const serviceGone = check.ServiceID !== '' && !this.#state.services.has(check.ServiceID);
-      const forbidden = definition !== undefined && this.#refusal(definition, 'api') !== undefined;
+      const forbidden = definition !== undefined && this.#refusal(definition, origin) !== undefined;
       if (this.#state.checks.has(check.CheckID) || serviceGone || forbidden) {
         if (forbidden) {
           this.#logger.warn('check is not allowed any more, purging it', { check: check.CheckID });
@@ -184,7 +192,7 @@ export class Registry {
         Status: saved?.status ?? (maintenance ? 'critical' : check.Status),
         Output: saved?.output ?? (maintenance ? check.Output : ''),
       };
-      this.#state.setCheck({ check: restored, definition, token, origin: 'api' });
+      this.#state.setCheck({ check: restored, definition, token, origin });
       if (!definition) continue;
       this.#checks.add(check.CheckID, definition, {
         status: restored.Status,

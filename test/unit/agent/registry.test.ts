@@ -316,6 +316,19 @@ describe('the registry', () => {
     expect(agent.state.checkRecords.get('alias')).toMatchObject({ Status: 'passing', Output: 'All checks passing.' });
   });
 
+  test("the registrator's docker checks survive a restart where the API may not register any", async () => {
+    const backend = createLocalBackend(agent.state, agent.registry);
+    await backend.register({
+      id: 'h:c:80',
+      name: 'web',
+      checks: [{ id: 'd', dockerContainerId: 'c', scriptArgs: ['true'], intervalMs: 10_000 }],
+    });
+    const next = build(clock, files);
+    await next.server.start();
+    await next.registry.restore();
+    expect(next.state.checkRecords.get('d')?.Status).toBe('critical');
+  });
+
   test("the registrator's backend reads what it wrote", async () => {
     const backend = createLocalBackend(agent.state, agent.registry);
     await backend.register({
