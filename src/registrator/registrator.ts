@@ -405,10 +405,17 @@ class Reconciler implements Registrator {
       return;
     }
     this.#fullAgain = false;
-    this.#full = this.#reconcileAll().then(() => {
-      this.#full = undefined;
-      if (this.#fullAgain) this.#runFull();
-    });
+    // What is left here is an answer of the engine that makes no sense: no reason for the whole agent to end.
+    const confused = (error: Error): void => {
+      this.#setEngineLink('down', error);
+      this.#feed.restart(error);
+    };
+    this.#full = this.#reconcileAll()
+      .catch(confused)
+      .then(() => {
+        this.#full = undefined;
+        if (this.#fullAgain) this.#runFull();
+      });
   }
 
   async #reconcileAll(): Promise<void> {

@@ -387,6 +387,18 @@ describe('§9 cleanup by ownership (R3, R4)', () => {
 });
 
 describe('§10 outages (R10, R12)', () => {
+  test('an answer that is no list (of a broken proxy) is one more failed try', async () => {
+    const h = new Host();
+    const real = h.engine.listContainers.bind(h.engine);
+    let broken = true;
+    h.engine.listContainers = (options, signal) => (broken ? Promise.resolve({} as never) : real(options, signal));
+    h.boot();
+    h.run('web');
+    await h.settle(10_000);
+    broken = false;
+    await h.settle(60_000);
+    expect(h.ids).toEqual([web]);
+  });
   test('an engine that opens its stream but refuses the list is not asked in a hot loop', async () => {
     const h = new Host();
     for (let i = 0; i < 1_000; i++) h.engine.failNext('list', new EngineError('forbidden', 403));
