@@ -78,9 +78,9 @@ export interface EventDoor {
 export interface AgentDoor {
   readonly nodeName: string;
   readonly datacenter: string;
+  readonly events: EventDoor;
   /** Without it ACLs are off. */
   readonly acl?: AgentAcl | undefined;
-  readonly events: EventDoor;
   self(): AgentSelf;
   members(options: { readonly wan: boolean }): readonly Member[];
   /** Services of this agent by ID (the server's own `consul` service is not among them). */
