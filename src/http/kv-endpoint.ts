@@ -17,8 +17,6 @@ const rawHeaders: readonly Header[] = [
   ['Content-Security-Policy', 'sandbox'],
 ];
 
-const limitDocs = 'See https://www.consul.io/docs/agent/options.html#kv_max_value_size.';
-
 export function kvEndpoints(api: Api): readonly Endpoint[] {
   return [
     {
@@ -85,9 +83,12 @@ async function put(api: Api, request: ApiRequest): Promise<Answer> {
   const valueMax = api.options().kvMaxValueSize;
   const announced = request.contentLength ?? 0;
   if (announced > valueMax) {
-    throw new HttpError(413, `Request body(${announced} bytes) too large, max size: ${valueMax} bytes. ${limitDocs}`, {
-      close: true,
-    });
+    throw new HttpError(
+      413,
+      `Request body(${announced} bytes) too large, max size: ${valueMax} bytes. ` +
+        'See https://www.consul.io/docs/agent/options.html#kv_max_value_size.',
+      { close: true },
+    );
   }
   const write: KVSRequest = {
     ...target,
@@ -95,7 +96,7 @@ async function put(api: Api, request: ApiRequest): Promise<Answer> {
     DirEnt: {
       Key: request.suffix,
       Flags: flags,
-      Value: await request.body(valueMax, limitDocs),
+      Value: await request.body(),
       ...(op === 'cas' ? { ModifyIndex: toIndex(index) } : {}),
       ...(session === '' ? {} : { Session: session }),
     },

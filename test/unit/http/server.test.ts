@@ -297,18 +297,6 @@ describe('the life of a request', () => {
     expect(await slow).toBe('');
   });
 
-  test('a KV value of unannounced length is bounded as well', async () => {
-    const { send, calls } = await start({ 'KVS.Apply': () => true }, { kvMaxValueSize: 4 });
-    const put = (body: string) => send('PUT', '/v1/kv/a', { headers: { 'Transfer-Encoding': 'chunked' }, body });
-    expect((await put('1234')).status).toBe(200);
-    const refused = await put('12345');
-    expect([refused.status, refused.body]).toEqual([
-      413,
-      'Request body too large, max size: 4 bytes. See https://www.consul.io/docs/agent/options.html#kv_max_value_size.',
-    ]);
-    expect(calls.length).toBe(1);
-  });
-
   test('a KV value that is announced too large is refused before it is read', async () => {
     const { send, calls } = await start({}, { kvMaxValueSize: 100 });
     const got = await send('PUT', '/v1/kv/x', { body: 'x'.repeat(101) });
