@@ -135,7 +135,10 @@ describe.skipIf(skip)('an agent beside an engine', () => {
       return entry?.Checks.find(({ Output }) => Output.includes('bogus'));
     });
     expect(note.Output).toContain('SERVICE_CHECK_INTERVAL');
-    expect(agent.log).toMatch(/\[WARN\].*SERVICE_CHECK_INTERVAL.*bogus/);
+    await waitUntil(
+      () => `the reason in the log\n${agent.log.slice(-3000)}`,
+      () => /\[WARN\].*SERVICE_CHECK_INTERVAL.*bogus/.test(agent.log),
+    );
     await engine.docker('rm', '-f', id);
     await instances('clumsy', 0);
   });
