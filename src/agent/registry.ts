@@ -377,7 +377,9 @@ export class Registry {
     const ids = new Set([...services.map(({ id, name }) => id || name), ...this.#state.services.keys()]);
     for (const service of services) {
       const problem =
-        serviceDefinitionProblem(service) ?? firstRefusal(service.checks, (check) => this.#refusal(check, 'file'));
+        serviceDefinitionProblem(service) ??
+        taggedAddressesProblem(service.taggedAddresses ?? {}) ??
+        firstRefusal(service.checks, (check) => this.#refusal(check, 'file'));
       if (problem !== undefined)
         throw new AgentRequestError(500, `Failed to register service "${service.name}": ${problem}`);
     }

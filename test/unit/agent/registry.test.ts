@@ -307,6 +307,13 @@ describe('the registry', () => {
     expect([...agent.state.services.keys()]).toEqual(['a']);
   });
 
+  test('a tagged address of the wrong family in a file changes nothing either', async () => {
+    await agent.registry.replaceFileDefinitions([{ name: 'a' }], []);
+    const bad = { name: 'b', taggedAddresses: { lan_ipv4: { Address: '::1', Port: 1 } } };
+    await expect(agent.registry.replaceFileDefinitions([bad], [])).rejects.toThrow('must be a valid ipv4 address');
+    expect([...agent.state.services.keys()]).toEqual(['a']);
+  });
+
   test('an alias check follows its service', async () => {
     await agent.registry.registerService({ name: 'web', checks: [{ id: 't', ttlMs: 600_000 }] }, api);
     await agent.registry.registerService({ name: 'proxy', checks: [{ id: 'alias', aliasService: 'web' }] }, api);
