@@ -7,7 +7,8 @@ import { SystemProcessRunner } from '../../src/node/process-runner.ts';
 import type { ExecResult } from '../../src/ports/index.ts';
 import { SeededRandom } from '../../src/sim/seeded-random.ts';
 import { recordingLogger, recordingMetrics } from '../unit/checks/support.ts';
-import { engineSkipReason, startEngine, type TestEngine, waitUntil } from './support/dockerd.ts';
+import { waitUntil } from '../helpers/wait.ts';
+import { engineSkipReason, startEngine, type TestEngine } from './support/dockerd.ts';
 import { realEngine, type RealEngine } from './support/real-engine.ts';
 
 const skipped = engineSkipReason();

@@ -1,7 +1,8 @@
 // The engine port on a real engine: documents, events, replay, and what a daemon that dies does.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { EngineError, type EngineEvent } from '../../src/ports/index.ts';
-import { engineSkipReason, startEngine, type TestEngine, waitUntil } from './support/dockerd.ts';
+import { waitUntil } from '../helpers/wait.ts';
+import { engineSkipReason, startEngine, type TestEngine } from './support/dockerd.ts';
 import { realEngine, type RealEngine } from './support/real-engine.ts';
 
 const skipped = engineSkipReason({ own: true });

@@ -9,6 +9,7 @@ import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { waitUntil } from '../../helpers/wait.ts';
 import { importImages } from './images.ts';
 
 const run = promisify(execFile);
@@ -83,21 +84,6 @@ export async function startEngine(
     throw error;
   }
   return engine;
-}
-
-/** Waits until `condition` gives something other than undefined or false; throws `what` after `limitMs`. */
-export async function waitUntil<T>(
-  what: string,
-  condition: () => T | undefined | false | Promise<T | undefined | false>,
-  limitMs = 30_000,
-): Promise<T> {
-  const endMs = performance.now() + limitMs;
-  for (;;) {
-    const value = await condition();
-    if (value !== undefined && value !== false) return value;
-    if (performance.now() > endMs) throw new Error(`waited ${limitMs} ms in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
 }
 
 class GivenEngine implements TestEngine {
