@@ -2,8 +2,7 @@
 import {
   type DeregisterRequest,
   emptyCheckDefinition,
-  emptyConnect,
-  emptyProxy,
+  emptyService,
   type HealthCheck,
   type HealthCheckDefinition,
   type NodeService,
@@ -35,21 +34,7 @@ const serviceStruct = struct<NodeService>({
 
 const service: Decode<Unindexed<NodeService>> = (value, field) => {
   const { CreateIndex: _, ModifyIndex: __, ...given } = serviceStruct(value, field);
-  return {
-    Kind: '',
-    ID: '',
-    Service: '',
-    Tags: null,
-    Address: '',
-    TaggedAddresses: null,
-    Meta: null,
-    Port: 0,
-    Weights: null,
-    EnableTagOverride: false,
-    Proxy: emptyProxy,
-    Connect: emptyConnect,
-    ...given,
-  };
+  return { ...emptyService, ...given };
 };
 
 /** The four durations may come under a second name that older clients write. */

@@ -3,8 +3,7 @@ import { decodeGoBase64 } from '../codec/index.ts';
 import { byteStringFromUtf8 } from '../lib/index.ts';
 import {
   emptyCheckDefinition,
-  emptyConnect,
-  emptyProxy,
+  emptyService,
   type HealthCheck,
   type HealthCheckDefinition,
   type Node,
@@ -121,23 +120,9 @@ const serviceStruct = struct<NodeService>({
   Connect: unused,
   Namespace: unused,
 });
-const noService: TxnServiceOp['Service'] = {
-  Kind: '',
-  ID: '',
-  Service: '',
-  Tags: null,
-  Address: '',
-  TaggedAddresses: null,
-  Meta: null,
-  Port: 0,
-  Weights: null,
-  EnableTagOverride: false,
-  Proxy: emptyProxy,
-  Connect: emptyConnect,
-};
 const service: Decode<TxnServiceOp['Service']> = (value, field) => {
   const { CreateIndex: _, ...given } = serviceStruct(value, field);
-  return { ...noService, ...given };
+  return { ...emptyService, ...given };
 };
 
 const definition = struct<HealthCheckDefinition>(
@@ -204,7 +189,7 @@ const op: Decode<TxnOp> = struct<TxnOp>({
   Node: ['Node', (value, field) => ({ Verb: '', Node: noNode, ...nodeOpStruct(value, field) })],
   Service: [
     'Service',
-    (value, field) => ({ Verb: '', Node: '', Service: noService, ...serviceOpStruct(value, field) }),
+    (value, field) => ({ Verb: '', Node: '', Service: emptyService, ...serviceOpStruct(value, field) }),
   ],
   Check: ['Check', (value, field) => ({ Verb: '', Check: noCheck, ...checkOpStruct(value, field) })],
 });

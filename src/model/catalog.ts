@@ -98,6 +98,22 @@ export const emptyProxy: ConnectProxyConfig = Object.freeze({
 });
 export const emptyConnect: ServiceConnect = Object.freeze({});
 
+/** A service in which nothing is given: decoders lay what they read over it. */
+export const emptyService: Omit<NodeService, keyof RaftIndex> = Object.freeze({
+  Kind: '',
+  ID: '',
+  Service: '',
+  Tags: null,
+  Address: '',
+  TaggedAddresses: null,
+  Meta: null,
+  Port: 0,
+  Weights: null,
+  EnableTagOverride: false,
+  Proxy: emptyProxy,
+  Connect: emptyConnect,
+});
+
 /** A service joined with its node's columns, as `Catalog.ServiceNodes` returns it. */
 export interface ServiceNode extends RaftIndex {
   readonly ID: string;

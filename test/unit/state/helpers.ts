@@ -1,22 +1,9 @@
 import type { HealthCheck, NodeService, RegisterRequest, Unindexed } from '../../../src/model/index.ts';
-import { emptyCheckDefinition, emptyConnect, emptyProxy } from '../../../src/model/index.ts';
+import { emptyCheckDefinition, emptyService } from '../../../src/model/index.ts';
 import type { StateStore } from '../../../src/state/index.ts';
 
 export function service(given: Partial<Unindexed<NodeService>> & { readonly Service: string }): Unindexed<NodeService> {
-  return {
-    Kind: '',
-    ID: given.Service,
-    Tags: null,
-    Address: '',
-    TaggedAddresses: null,
-    Meta: null,
-    Port: 0,
-    Weights: null,
-    EnableTagOverride: false,
-    Proxy: emptyProxy,
-    Connect: emptyConnect,
-    ...given,
-  };
+  return { ...emptyService, ID: given.Service, ...given };
 }
 
 export function check(
