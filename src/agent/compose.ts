@@ -2,6 +2,7 @@
  * Everything is put together here, and only here: this file knows the real ports, which part holds which, and the
  * order in which they start and stop. It decides nothing else.
  */
+import { hostPort } from '../lib/index.ts';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -636,8 +637,4 @@ function taggedAddresses(config: Config, address: string): Readonly<Record<strin
 
 function definedOnly(env: NodeJS.ProcessEnv): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined));
-}
-
-function hostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -2,6 +2,7 @@
  * The sidecar proxy that a service may ask for with one line: a service of its own next to it, with a port from a
  * range, a check that something listens there and one that follows the service (reference/http-api.md §9.1, Sidecar).
  */
+import { hostPort } from '../lib/index.ts';
 import type { CheckDefinition, ServiceDefinition } from '../model/index.ts';
 
 /** How often the sidecar's listener is tried (ms). */
@@ -39,7 +40,7 @@ export function sidecarOf(
   const defaultChecks: readonly CheckDefinition[] = [
     {
       name: 'Connect Sidecar Listening',
-      tcp: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+      tcp: hostPort(host, port),
       intervalMs: listenerCheckIntervalMs,
     },
     { name: `Connect Sidecar Aliasing ${serviceId}`, aliasService: serviceId },

@@ -1,6 +1,8 @@
 /**
  * Why a connection failed, in the words of Go's net package: people and tools that watch check outputs know them.
  */
+import { hostPort } from '../lib/index.ts';
+
 const connectTexts: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connect: connection refused',
   EHOSTUNREACH: 'connect: no route to host',
@@ -38,14 +40,10 @@ export function dialErrorText(error: unknown, target: string): string {
     return `dial tcp: lookup ${hostname ?? target}: ${why}`;
   }
   const text = connectTexts[code];
-  if (text !== undefined && address !== undefined) return `dial tcp ${joinHostPort(address, port ?? 0)}: ${text}`;
+  if (text !== undefined && address !== undefined) return `dial tcp ${hostPort(address, port ?? 0)}: ${text}`;
   if (text !== undefined) return `dial tcp ${target}: ${text}`;
   if (code === 'ECONNRESET') return message === 'socket hang up' ? 'EOF' : 'read: connection reset by peer';
   return certificateTexts[code] ?? message;
-}
-
-export function joinHostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** `host:port`, `[v6]:port`; undefined when it is neither. */

@@ -8,10 +8,10 @@ import { request as httpsRequest } from 'node:https';
 import { isIP } from 'node:net';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { TailBuffer } from '../lib/index.ts';
+import { TailBuffer, hostPort } from '../lib/index.ts';
 import type { CheckStatus } from '../model/index.ts';
 import type { Clock } from '../ports/index.ts';
-import { dialErrorText, joinHostPort } from './dial-error.ts';
+import { dialErrorText } from './dial-error.ts';
 import type { CheckRunner } from './runner.ts';
 import type { CheckTls } from './tls-options.ts';
 
@@ -126,7 +126,7 @@ function send(options: HttpCheckOptions, url: URL, sameHost: boolean, signal: Ab
     }
     request.once('response', resolve);
     request.on('error', (error) => {
-      const target = joinHostPort(host, url.port === '' ? (secure ? 443 : 80) : Number(url.port));
+      const target = hostPort(host, url.port === '' ? (secure ? 443 : 80) : Number(url.port));
       reject(new Error(dialErrorText(error, target), { cause: error }));
     });
     request.end(options.body);

@@ -3,6 +3,7 @@
  * `no such host` as the reference program prints them, `dial tcp 127.0.0.1:8500: connect: connection refused`
  * (reference/agent.md §1.5), so Node's own texts do not do.
  */
+import { hostPort } from '../lib/index.ts';
 import { errnoTexts } from './client-options.ts';
 
 /** What Node puts on errors of sockets, resolvers and TLS. */
@@ -51,9 +52,4 @@ export function goNetError(error: unknown): string {
   if (code === 'CERT_HAS_EXPIRED') return 'x509: certificate has expired or is not yet valid';
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return `x509: ${found.reason ?? message}`;
   return message;
-}
-
-/** `host:port` with an IPv6 host in brackets. */
-export function hostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -16,7 +16,7 @@ export {
   goFileError,
   resolveClientOptions,
 } from './client-options.ts';
-export { goNetError, hostPort } from './go-net-error.ts';
+export { goNetError } from './go-net-error.ts';
 export { acquireLock, type HeldLock, lockKey, type LockOptions } from './lock.ts';
 export { serviceRegistrationBody } from './service-registration.ts';
 export { createHttpBackend, RegistrationRefusedError } from './registration-backend.ts';

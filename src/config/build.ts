@@ -2,7 +2,7 @@
  * Merged settings to the checked {@link Config}: address rules first, then the accumulated conversion errors, then the
  * services (the order of reference/agent.md §2.4, because only the first failing rule is reported).
  */
-import { invariant } from '../lib/index.ts';
+import { invariant, hostPort } from '../lib/index.ts';
 import { ipFamily, isAnyAddress, metaProblem } from '../model/index.ts';
 import type { Config, GossipConfig } from './config.ts';
 import {
@@ -555,7 +555,7 @@ function requireSoundAddresses(
   const claim = (name: string, hosts: readonly string[], port: number): void => {
     if (port < 0) return;
     for (const host of hosts) {
-      const address = host.startsWith('unix://') ? host : `${host.includes(':') ? `[${host}]` : host}:${port}`;
+      const address = host.startsWith('unix://') ? host : hostPort(host, port);
       const owner = taken.get(address);
       if (owner !== undefined) throw new ConfigError(`${name} address ${address} already configured for ${owner}`);
       taken.set(address, name);

@@ -4,3 +4,4 @@ export { Heap } from './heap.ts';
 export { invariant, unreachable } from './invariant.ts';
 export { multiErrorText } from './multi-error.ts';
 export { TailBuffer } from './tail-buffer.ts';
+export { hostPort } from './host-port.ts';

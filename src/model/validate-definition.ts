@@ -3,7 +3,7 @@
  * function returns the text of the problem, or null. The texts are Consul's, because clients match on them
  * (reference/http-api.md §9.1); what depends on the agent's state (unknown ServiceID, scripts disabled) is not here.
  */
-import { multiErrorText } from '../lib/index.ts';
+import { multiErrorText, hostPort } from '../lib/index.ts';
 import { type CheckStatus, checkStatuses, type NodeService, type ServiceAddress, type Weights } from './catalog.ts';
 import type { CheckDefinition, ServiceDefinition } from './definition.ts';
 
@@ -237,7 +237,7 @@ function upstreamProblems(upstreams: NonNullable<NodeService['Proxy']['Upstreams
     }
     const address = upstream.LocalBindAddress ?? '';
     const host = address === '' ? upstreamBindAddressDefault : address;
-    const listener = `${host.includes(':') ? `[${host}]` : host}:${upstream.LocalBindPort}`;
+    const listener = hostPort(host, upstream.LocalBindPort);
     if (listeners.has(listener)) {
       problems.push(
         `upstreams cannot contain duplicates by local bind address and port; "${listener}" is specified twice`,

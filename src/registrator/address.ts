@@ -3,7 +3,6 @@
  * reached at the host: the advertised address, or the address it is bound to. An unpublished one (`-internal`,
  * macvlan) is reached at the container's address on one network, chosen without chance. The two are never mixed.
  */
-import { isIP } from 'node:net';
 import type { ServiceAddress } from '../model/index.ts';
 import type { ContainerInspect } from '../ports/index.ts';
 import { type ContainerFacts, type Decision, labelsOf, networkModeOf, networkOwnerOf } from './facts.ts';
@@ -33,11 +32,6 @@ export function isLoopback(address: string): boolean {
 /** What must never be registered by accident (R15). */
 export function isUnusableAddress(address: string): boolean {
   return isUnspecified(address) || isLoopback(address);
-}
-
-/** `host:port` with IPv6 in brackets (R20). */
-export function hostPort(host: string, port: number): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /**

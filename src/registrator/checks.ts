@@ -7,10 +7,10 @@
  * every Consul agent lets others feed. Their TTL is long and the reconciler feeds them well before it is over, so it
  * runs out only when nobody watches the containers any more.
  */
+import { hostPort } from '../lib/index.ts';
 import { GoDurationError, parseGoDurationMs } from '../codec/index.ts';
 import type { CheckDefinition, CheckStatus } from '../model/index.ts';
 import type { ContainerInspect } from '../ports/index.ts';
-import { hostPort } from './address.ts';
 import { type Decision, hasHealthcheck, shortId } from './facts.ts';
 import { cutToBytes } from './meta.ts';
 import type { Settings } from './options.ts';

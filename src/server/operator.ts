@@ -2,6 +2,7 @@
  * `Operator.*`: the servers as operators see them. Who they are is in the log's configuration, what they are called and
  * how they are in the catalog, where every server is an instance of `consul` (reference/server-rpc.md §4.11).
  */
+import { hostPort } from '../lib/index.ts';
 import {
   CallError,
   type CheckServiceNode,
@@ -112,8 +113,4 @@ export function operatorHandlers(endpoint: Endpoint): Handlers<Calls> {
       return health();
     },
   };
-}
-
-function hostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -1,3 +1,4 @@
+import { hostPort } from '../../lib/index.ts';
 import { compileGoRegexp } from '../../codec/index.ts';
 import { type Member, memberStatus } from '../../model/index.ts';
 import { attempt, CliError, command } from '../command.ts';
@@ -55,7 +56,7 @@ export const members = command({
     }
     const common = rows.map(({ Name, Addr, Port, status }) => [
       Name,
-      `${Addr.includes(':') ? `[${Addr}]` : Addr}:${Port}`,
+      hostPort(Addr, Port),
       paint(status, statusColors[status] ?? 'yellow', color),
     ]);
     if (values.detailed) {
