@@ -1,4 +1,5 @@
 export { type Clock, sleep, type Timer } from './clock.ts';
+export type { DatagramNetwork, DatagramSocket } from './datagram.ts';
 export type * from './docker-engine.ts';
 export { EngineError } from './docker-engine.ts';
 export type { FileStore } from './file-store.ts';
@@ -6,3 +7,4 @@ export { type Logger, type LogFields, type LogLevel, logLevels } from './logger.
 export type { MetricLabels, Metrics } from './metrics.ts';
 export type { ProcessResult, ProcessRunner } from './process-runner.ts';
 export type { Random } from './random.ts';
+export type { Endpoint, Stream, StreamEvents, StreamListener, StreamNetwork } from './stream.ts';
