@@ -1,0 +1,35 @@
+/** A client program in a process of its own, with what it wrote at hand when a test fails. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Client } from './clients.ts';
+
+/** Longest orderly end before it is killed (ms). */
+const stopLimitMs = 5_000;
+
+export class Program {
+  readonly #child: ChildProcess;
+  #log = '';
+
+  constructor({ path, env }: Client, args: readonly string[], cwd: string) {
+    this.#child = spawn(path, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child.on('error', (error) => (this.#log += `${error}\n`));
+    for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
+      stream.on('data', (chunk: Buffer) => (this.#log += chunk.toString()));
+    }
+  }
+
+  /** Everything it wrote so far. */
+  get log(): string {
+    return this.#log;
+  }
+
+  /** Ends it and waits until it is gone. */
+  async close(): Promise<void> {
+    if (this.#child.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, 'exit');
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), stopLimitMs);
+    await exited;
+    clearTimeout(timer);
+  }
+}
