@@ -19,6 +19,8 @@ export {
 } from './go-duration.ts';
 export { encodeGoJson, encodeGoJsonString, GoJsonError, type GoJsonLayout, parseGoJson } from './go-json.ts';
 export { compileGoRegexp, compileGoSubmatch, GoRegexpError } from './go-regexp.ts';
+export { decodeLzw, encodeLzw, LzwError } from './lzw.ts';
 export { compileHil, HilError, type HilScope } from './hil.ts';
 export { decodeUserEvent, encodeUserEvent, UserEventError, type UserEventFields } from './user-event.ts';
 export { HclError, type HclObject, type HclValue, parseHcl } from './hcl.ts';
+export * from './msgpack/index.ts';
