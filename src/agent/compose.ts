@@ -57,6 +57,7 @@ import { StateStore } from '../state/index.ts';
 import { AdvertisedAddress } from './advertised-address.ts';
 import { agentAcl, aclOptions, tokensOf } from './acl.ts';
 import { Agent, compatibleVersion } from './agent.ts';
+import { AgentCache } from './agent-cache.ts';
 import { createAliasSource } from './alias-source.ts';
 import { AntiEntropy } from './anti-entropy.ts';
 import { autopilotSettings } from './autopilot.ts';
@@ -276,6 +277,15 @@ class RunningAgent {
       disableCoordinates: config.disableCoordinates,
     });
 
+    const cache = new AgentCache({
+      caller: server.caller,
+      clock,
+      random,
+      metrics,
+      limits: () => this.#config.cache,
+      defaultQueryTimeMs: config.defaultQueryTimeMs,
+      maxQueryTimeMs: config.maxQueryTimeMs,
+    });
     const state = new LocalState({
       clock,
       random,
@@ -369,6 +379,7 @@ class RunningAgent {
       coordinateReports.stop();
       // Together: each has a limit of its own, and a supervisor does not wait for their sum.
       await Promise.all([registry.stop(), dns.stop(), http.stop()]);
+      cache.stop();
       server.stop();
       logger.info('shutdown complete');
       metricsSystem.stop();
@@ -429,6 +440,7 @@ class RunningAgent {
     );
     const http = createHttpServer({
       caller: server.caller,
+      cache,
       agent,
       options: httpOptions(config),
       clock,
@@ -438,6 +450,7 @@ class RunningAgent {
     });
     const dns = createDnsServer({
       caller: server.caller,
+      cachedCaller: cache.asCaller(() => this.#config.dns.cacheMaxAgeMs),
       token: () => tokens.user,
       options: dnsOptions(config),
       clock,

@@ -126,7 +126,7 @@ export class Catalog {
     if (!this.#allowStale || LastContact === 0) return reply;
     if (LastContact > this.#maxStaleNs) {
       this.#dependencies.logger.warn('Query results too stale, re-requesting');
-      return await caller.call(method, { ...request, AllowStale: false });
+      return await this.#dependencies.caller.call(method, { ...request, AllowStale: false });
     }
     if (LastContact > staleCountedMs * 1e6) this.#dependencies.metrics.count(['dns', 'stale_queries']);
     return reply;

@@ -1,11 +1,11 @@
 /** `/v1/agent/connect/`: what a proxy or a native application of the mesh asks its agent (reference/http-api.md §9.1). */
 import { defaultNamespace, intentionCoversSource, intentionText, parseSpiffeId } from '../model/index.ts';
 import { authorize as authorizeCaller, denied } from './agent-acl.ts';
-import { type Answer, badRequest, type Header, HttpError, json } from './answer.ts';
+import { type Answer, badRequest, HttpError, json } from './answer.ts';
 import type { Api } from './api.ts';
 import { decodeBody, string, struct } from './decode.ts';
 import { LeafCertificates } from './leaf-certificates.ts';
-import { parseReadOptions, parseTarget, readSignal } from './read-options.ts';
+import { cacheHeaders, parseReadOptions, parseTarget, readSignal } from './read-options.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint } from './routes.ts';
 
@@ -40,7 +40,7 @@ async function authorize(api: Api, request: ApiRequest): Promise<Answer> {
   if (client.kind !== 'service') throw badRequest('ClientCertURI not a valid Service identifier');
   const authorizer = await authorizeCaller(api, request);
   if (authorizer?.may('service:write', Target) === false) throw denied();
-  const reply = await api.caller.call('Intention.Match', {
+  const { reply, ...origin } = await api.cache.read('Intention.Match', {
     ...parseTarget(request, api.options()),
     Match: { Type: 'destination', Entries: [{ Namespace: defaultNamespace, Name: Target }] },
   });
@@ -51,7 +51,7 @@ async function authorize(api: Api, request: ApiRequest): Promise<Answer> {
         ? { Authorized: true, Reason: 'ACLs disabled, access is allowed by default' }
         : { Authorized: api.agent.acl?.defaultAllows === true, Reason: 'Default behavior configured by ACLs' }
       : { Authorized: decisive.Action === 'allow', Reason: `Matched intention: ${intentionText(decisive)}` };
-  return json(request, verdict, [['X-Cache', 'MISS']]);
+  return json(request, verdict, cacheHeaders(origin));
 }
 
 /** With the index of the present certificate this waits for the next, which a new root brings. */
@@ -62,21 +62,16 @@ async function leaf(api: Api, leaves: LeafCertificates, request: ApiRequest): Pr
   let { leaf: certificate, hit } = await leaves.get(request.name, target);
   const { MinQueryIndex = 0, MaxQueryTime = 0 } = options.query;
   if (MinQueryIndex >= certificate.ModifyIndex) {
-    const roots = await api.caller.call('ConnectCA.Roots', target);
-    await api.caller.call(
+    const { reply: roots } = await api.cache.read('ConnectCA.Roots', target);
+    await api.cache.read(
       'ConnectCA.Roots',
       { ...target, MinQueryIndex: roots.Index, MaxQueryTime },
+      {},
       readSignal(request, options),
     );
     ({ leaf: certificate } = await leaves.get(request.name, target));
     hit = false;
   }
-  const cache: readonly Header[] = hit
-    ? [
-        ['X-Cache', 'HIT'],
-        ['Age', '0'],
-      ]
-    : [['X-Cache', 'MISS']];
   return json(
     request,
     {
@@ -90,6 +85,6 @@ async function leaf(api: Api, leaves: LeafCertificates, request: ApiRequest): Pr
       CreateIndex: certificate.CreateIndex,
       ModifyIndex: certificate.ModifyIndex,
     },
-    [...cache, ['X-Consul-Index', String(certificate.ModifyIndex)]],
+    [...cacheHeaders({ hit, ageMs: 0 }), ['X-Consul-Index', String(certificate.ModifyIndex)]],
   );
 }

@@ -1,17 +1,18 @@
 /** `/v1/catalog/`: what is registered, and registering it by hand (reference/http-api.md §9.2). */
 import type { DeregisterRequest, Node, NodeService, RegisterRequest, ServiceSpecificRequest } from '../model/index.ts';
-import { type Answer, type Header, HttpError, json, jsonBody } from './answer.ts';
+import { type Answer, HttpError, json, jsonBody } from './answer.ts';
 import type { Api } from './api.ts';
 import { deregisterBody, registerBody } from './catalog-body.ts';
 import { decodeBody } from './decode.ts';
 import {
+  cacheHeaders,
   metaHeaders,
   parseNodeMeta,
   parseReadOptions,
   parseSource,
+  readPerhapsCached,
   readSignal,
   readWithMeta,
-  type ReadOptions,
 } from './read-options.ts';
 import { ListEncoder, nodeView, serviceNodeView, serviceView } from './record-json.ts';
 import type { ApiRequest } from './request.ts';
@@ -63,8 +64,9 @@ function writeTarget(
 
 async function listDatacenters(api: Api, request: ApiRequest): Promise<Answer> {
   const options = parseReadOptions(request, api.options());
-  const datacenters = await api.caller.call('Catalog.ListDatacenters', options.query);
-  return json(request, datacenters, cacheHeaders(options));
+  if (!options.cached) return json(request, await api.caller.call('Catalog.ListDatacenters', options.query));
+  const read = await api.cache.read('Catalog.ListDatacenters', options.query, options.control);
+  return json(request, read.reply, cacheHeaders(read));
 }
 
 async function listNodes(api: Api, request: ApiRequest): Promise<Answer> {
@@ -83,20 +85,28 @@ async function listServices(api: Api, request: ApiRequest): Promise<Answer> {
   const { Filter: _, ...unfiltered } = options.query;
   const filters = parseNodeMeta(request);
   const signal = readSignal(request, options);
-  const { reply, consistency } = await readWithMeta({ ...options, query: unfiltered }, (query) =>
-    api.caller.call('Catalog.ListServices', { ...query, ...filters }, signal),
+  const { reply, consistency, headers } = await readPerhapsCached(
+    api,
+    { ...options, query: unfiltered },
+    'Catalog.ListServices',
+    (query) => ({ ...query, ...filters }),
+    signal,
   );
-  return json(request, new Map(Object.entries(reply.Services)), readHeaders(reply, consistency, options));
+  return json(request, new Map(Object.entries(reply.Services)), [...metaHeaders(reply, consistency), ...headers]);
 }
 
 async function listServiceNodes(api: Api, request: ApiRequest, connect: boolean): Promise<Answer> {
   const options = parseReadOptions(request, api.options());
   const filters = serviceRequest(api, request, connect ? { Connect: true } : {});
   const signal = readSignal(request, options);
-  const { reply, consistency } = await readWithMeta(options, (query) =>
-    api.caller.call('Catalog.ServiceNodes', { ...query, ...filters }, signal),
+  const { reply, consistency, headers } = await readPerhapsCached(
+    api,
+    options,
+    'Catalog.ServiceNodes',
+    (query) => ({ ...query, ...filters }),
+    signal,
   );
-  return jsonBody(serviceNodes.body(reply.ServiceNodes, request), readHeaders(reply, consistency, options));
+  return jsonBody(serviceNodes.body(reply.ServiceNodes, request), [...metaHeaders(reply, consistency), ...headers]);
 }
 
 /** The parameters of every read of one service's instances. */
@@ -152,17 +162,4 @@ async function nodeServiceList(api: Api, request: ApiRequest): Promise<Answer> {
 export function nodeName(request: ApiRequest): string {
   if (request.name === '') throw new HttpError(400, 'Missing node name');
   return request.name;
-}
-
-/** Headers of a read that knows `?cached`. Nothing is kept yet between requests, so every such answer is fresh. */
-export function readHeaders(
-  reply: Parameters<typeof metaHeaders>[0],
-  consistency: Parameters<typeof metaHeaders>[1],
-  options: ReadOptions,
-): readonly Header[] {
-  return [...metaHeaders(reply, consistency), ...cacheHeaders(options)];
-}
-
-function cacheHeaders(options: ReadOptions): readonly Header[] {
-  return options.cached ? [['X-Cache', 'MISS']] : [];
 }

@@ -1,9 +1,17 @@
 /** `/v1/connect/ca/`: the certificate authority of the mesh (reference/http-api.md §9.9). */
 import type { CAConfiguration, CARoot, CallReply } from '../model/index.ts';
-import { type Answer, badRequest, Body, empty, type Header, json } from './answer.ts';
+import { type Answer, badRequest, Body, empty, json } from './answer.ts';
 import type { Api } from './api.ts';
 import { anyMap, bool, decodeBody, ignored, map, string, struct } from './decode.ts';
-import { metaHeaders, parseBool, parseReadOptions, parseTarget, readSignal, readWithMeta } from './read-options.ts';
+import {
+  metaHeaders,
+  parseBool,
+  parseReadOptions,
+  parseTarget,
+  readPerhapsCached,
+  readSignal,
+  readWithMeta,
+} from './read-options.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint } from './routes.ts';
 
@@ -18,8 +26,6 @@ const configurationBody = struct<CAConfiguration>({
 });
 
 export function connectCaEndpoints(api: Api): readonly Endpoint[] {
-  /** The agent's copy is kept fresh, so after the first answer it always has one. */
-  let known = false;
   return [
     { pattern: '/v1/connect/ca/roots', methods: { GET: (request) => roots(api, request) }, ignoresNamespace: true },
     {
@@ -33,22 +39,19 @@ export function connectCaEndpoints(api: Api): readonly Endpoint[] {
     {
       pattern: '/v1/agent/connect/ca/roots',
       methods: {
-        GET: async (request) => {
-          const reply = await readRoots(api, request);
-          const cache: readonly Header[] = known ? cacheHit : cacheMiss;
-          known = true;
-          return json(request, rootsView(reply), [...metaHeaders(reply, null), ...cache]);
-        },
+        GET: (request) => agentRoots(api, request),
       },
     },
   ];
 }
 
-const cacheMiss: readonly Header[] = [['X-Cache', 'MISS']];
-const cacheHit: readonly Header[] = [
-  ['X-Cache', 'HIT'],
-  ['Age', '0'],
-];
+/** The agent's own copy, asked for with `?cached` or without. */
+async function agentRoots(api: Api, request: ApiRequest): Promise<Answer> {
+  const options = { ...parseReadOptions(request, api.options()), cached: true };
+  const signal = readSignal(request, options);
+  const { reply, headers } = await readPerhapsCached(api, options, 'ConnectCA.Roots', (query) => query, signal);
+  return json(request, rootsView(reply), [...metaHeaders(reply, null), ...headers]);
+}
 
 async function readRoots(api: Api, request: ApiRequest): Promise<CallReply<'ConnectCA.Roots'>> {
   const options = parseReadOptions(request, api.options());

@@ -8,10 +8,9 @@ import type {
 } from '../model/index.ts';
 import { type Answer, badRequest, HttpError, json } from './answer.ts';
 import type { Api } from './api.ts';
-import { readHeaders } from './catalog-endpoint.ts';
 import { fieldsView, routeFields, subsetFields } from './config-entry-json.ts';
 import { DecodeError, durationNs, string, struct } from './decode.ts';
-import { parseReadOptions, readSignal, readWithMeta } from './read-options.ts';
+import { metaHeaders, parseReadOptions, readPerhapsCached, readSignal } from './read-options.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint } from './routes.ts';
 
@@ -40,10 +39,14 @@ async function chain(api: Api, request: ApiRequest): Promise<Answer> {
   const EvaluateInDatacenter = request.query.get('compile-dc');
   const overrides = request.method === 'POST' ? await readOverrides(request) : {};
   const signal = readSignal(request, options);
-  const { reply, consistency } = await readWithMeta(options, (query) =>
-    api.caller.call('DiscoveryChain.Get', { ...query, Name, EvaluateInDatacenter, ...overrides }, signal),
+  const { reply, consistency, headers } = await readPerhapsCached(
+    api,
+    options,
+    'DiscoveryChain.Get',
+    (query) => ({ ...query, Name, EvaluateInDatacenter, ...overrides }),
+    signal,
   );
-  return json(request, { Chain: chainView(reply.Chain) }, readHeaders(reply, consistency, options));
+  return json(request, { Chain: chainView(reply.Chain) }, [...metaHeaders(reply, consistency), ...headers]);
 }
 
 async function readOverrides(request: ApiRequest): Promise<Overrides> {

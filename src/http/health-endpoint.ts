@@ -2,13 +2,14 @@
 import type { CheckServiceNode } from '../model/index.ts';
 import { type Answer, HttpError, jsonBody } from './answer.ts';
 import type { Api } from './api.ts';
-import { nodeName, readHeaders, serviceRequest } from './catalog-endpoint.ts';
+import { nodeName, serviceRequest } from './catalog-endpoint.ts';
 import {
   metaHeaders,
   parseBool,
   parseNodeMeta,
   parseReadOptions,
   parseSource,
+  readPerhapsCached,
   readSignal,
   readWithMeta,
 } from './read-options.ts';
@@ -75,11 +76,15 @@ async function serviceNodes(
   const filters = serviceRequest(api, request, kind);
   const passing = parsePassing(request);
   const signal = readSignal(request, options);
-  const { reply, consistency } = await readWithMeta(options, (query) =>
-    api.caller.call('Health.ServiceNodes', { ...query, ...filters }, signal),
+  const { reply, consistency, headers } = await readPerhapsCached(
+    api,
+    options,
+    'Health.ServiceNodes',
+    (query) => ({ ...query, ...filters }),
+    signal,
   );
   const shown = passing ? passingOnly(reply.Nodes) : reply.Nodes;
-  return jsonBody(entries.body(shown, request), readHeaders(reply, consistency, options));
+  return jsonBody(entries.body(shown, request), [...metaHeaders(reply, consistency), ...headers]);
 }
 
 function parsePassing(request: ApiRequest): boolean {

@@ -5,7 +5,7 @@
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { encodePem, makeCertificateRequest } from '../codec/index.ts';
-import { defaultNamespace, type IssuedCert, type NamedCaller, spiffeUri } from '../model/index.ts';
+import { type CachedCaller, defaultNamespace, type IssuedCert, type NamedCaller, spiffeUri } from '../model/index.ts';
 import type { Clock } from '../ports/index.ts';
 
 export interface LeafCertificate extends IssuedCert {
@@ -25,11 +25,21 @@ interface Kept {
 
 export class LeafCertificates {
   readonly #caller: NamedCaller;
+  readonly #cache: CachedCaller;
   readonly #clock: Clock;
   readonly #kept = new Map<string, Kept>();
 
-  constructor({ caller, clock }: { readonly caller: NamedCaller; readonly clock: Clock }) {
+  constructor({
+    caller,
+    cache,
+    clock,
+  }: {
+    readonly caller: NamedCaller;
+    readonly cache: CachedCaller;
+    readonly clock: Clock;
+  }) {
     this.#caller = caller;
+    this.#cache = cache;
     this.#clock = clock;
   }
 
@@ -38,7 +48,8 @@ export class LeafCertificates {
     service: string,
     target: { readonly Datacenter: string; readonly Token?: string },
   ): Promise<{ readonly leaf: LeafCertificate; readonly hit: boolean }> {
-    const { ActiveRootID, TrustDomain } = await this.#caller.call('ConnectCA.Roots', target);
+    const { reply } = await this.#cache.read('ConnectCA.Roots', target);
+    const { ActiveRootID, TrustDomain } = reply;
     const key = JSON.stringify([target.Datacenter, target.Token ?? '', service]);
     const kept = this.#kept.get(key);
     if (kept !== undefined && kept.rootId === ActiveRootID && !this.#isOld(kept.leaf)) {

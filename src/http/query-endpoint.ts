@@ -24,6 +24,7 @@ import {
   parseSource,
   parseTarget,
   type ReadOptions,
+  readPerhapsCached,
   readSignal,
   readWithMeta,
 } from './read-options.ts';
@@ -193,10 +194,10 @@ async function change(api: Api, request: ApiRequest, ID: string): Promise<void> 
 async function execute(api: Api, request: ApiRequest, idOrName: string): Promise<Answer> {
   const options = parseReadOptions(request, api.options());
   const wanted = executeRequest(api, request, idOrName);
-  const { reply, consistency } = await orNotFound(() =>
-    readWithMeta(options, (query) => api.caller.call('PreparedQuery.Execute', { ...query, ...wanted })),
+  const { reply, consistency, headers } = await orNotFound(() =>
+    readPerhapsCached(api, options, 'PreparedQuery.Execute', (query) => ({ ...query, ...wanted })),
   );
-  return json(request, resultView(reply, consistency), metaHeaders(reply, consistency));
+  return json(request, resultView(reply, consistency), [...metaHeaders(reply, consistency), ...headers]);
 }
 
 async function explain(api: Api, request: ApiRequest, idOrName: string): Promise<Answer> {

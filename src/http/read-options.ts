@@ -3,7 +3,18 @@
  * (reference/http-api.md §2-§4).
  */
 import { GoDurationError, parseGoDuration, parseGoDurationMs } from '../codec/index.ts';
-import type { QueryMeta, QueryOptions, QuerySource, WriteRequest } from '../model/index.ts';
+import type {
+  CacheControl,
+  CachedCall,
+  CachedCaller,
+  CachedReply,
+  CallRequest,
+  NamedCaller,
+  QueryMeta,
+  QueryOptions,
+  QuerySource,
+  WriteRequest,
+} from '../model/index.ts';
 import type { AgentDoor } from './agent-door.ts';
 import { type Header, HttpError } from './answer.ts';
 import type { HttpOptions } from './options.ts';
@@ -19,6 +30,8 @@ export interface ReadOptions {
   readonly maxStaleMs: number;
   /** `?cached`, and the cache is in use. */
   readonly cached: boolean;
+  /** What `Cache-Control` asks of a cached answer. */
+  readonly control: CacheControl;
 }
 
 /** `dc` or the agent's own datacenter, and the token. */
@@ -44,7 +57,7 @@ export function parseReadOptions(request: ApiRequest, options: HttpOptions): Rea
     maxStaleMs = durationMs(maxStale, `Invalid max_stale value ${JSON.stringify(maxStale)}`);
     if (maxStaleMs > 0) stale = true;
   }
-  const unspecified = !stale && !consistent && !cached && !query.has('leader');
+  const unspecified = !stale && !consistent && !query.has('cached') && !query.has('leader');
   if (unspecified && options.discoveryMaxStaleMs > 0 && /^\/v1\/(?:catalog|health)/.test(request.path)) {
     maxStaleMs = options.discoveryMaxStaleMs;
     stale = true;
@@ -55,7 +68,7 @@ export function parseReadOptions(request: ApiRequest, options: HttpOptions): Rea
   if (cached && consistent) {
     throw new HttpError(400, 'Cannot specify ?cached with ?consistent, conflicting semantics.');
   }
-  checkCacheControl(request.header('Cache-Control'));
+  const control = parseCacheControl(request.header('Cache-Control'));
   const wait = parseWaitMs(request);
   // No index of the state comes near 2^53; beyond it all of them mean the same.
   const index = Math.min(Number(parseIndex(query.get('index'))), Number.MAX_SAFE_INTEGER);
@@ -71,6 +84,7 @@ export function parseReadOptions(request: ApiRequest, options: HttpOptions): Rea
     consistency: consistent ? 'consistent' : stale ? 'stale' : 'leader',
     maxStaleMs: Math.max(0, maxStaleMs),
     cached,
+    control,
   };
 }
 
@@ -99,18 +113,27 @@ export function parseIndex(text: string): bigint {
   return BigInt(text);
 }
 
-/** Without a cache there is nothing to control, but a bad value is refused all the same. */
-function checkCacheControl(header: string): void {
+/** Read on every request, cached or not: a bad value is refused everywhere. */
+function parseCacheControl(header: string): CacheControl {
+  const control: { -readonly [K in keyof CacheControl]: CacheControl[K] } = {};
   for (const part of header.split(',')) {
-    const [name = '', value] = part.trim().split('=', 2);
-    if (value === undefined || !['max-age', 'stale-if-error'].includes(name.toLowerCase())) continue;
-    try {
-      if (!/^\d+$/.test(value)) throw new GoDurationError(value);
-      parseGoDuration(`${value}s`);
-    } catch {
-      throw new HttpError(400, 'Invalid Cache-Control header.');
-    }
+    const [directive = '', value] = part.trim().split('=', 2);
+    const name = directive.toLowerCase();
+    if (name === 'must-revalidate') control.mustRevalidate = true;
+    if (value === undefined) continue;
+    if (name === 'max-age') control.maxAgeMs = secondsMs(value);
+    if (name === 'stale-if-error') control.staleIfErrorMs = secondsMs(value);
   }
+  return control;
+}
+
+function secondsMs(text: string): number {
+  try {
+    if (/^\d+$/.test(text)) return parseGoDuration(`${text}s`) / 1e6;
+  } catch (error) {
+    if (!(error instanceof GoDurationError)) throw error;
+  }
+  throw new HttpError(400, 'Invalid Cache-Control header.');
 }
 
 /** `near`, as the call's Source. */
@@ -178,6 +201,48 @@ export async function readWithMeta<R extends QueryMeta>(
   } catch (error) {
     throw new FailedRead(error);
   }
+}
+
+/** Calls whose reply tells about itself. */
+type CachedRead = { [M in CachedCall]: CachedReply<M>['reply'] extends QueryMeta ? M : never }[CachedCall];
+
+/**
+ * Makes a read that knows `?cached`.
+ * @returns the reply, and the headers that say where it came from; none when the cache was not asked.
+ * @throws FailedRead around whatever the call throws.
+ */
+export async function readPerhapsCached<M extends CachedRead>(
+  { caller, cache }: { readonly caller: NamedCaller; readonly cache: CachedCaller },
+  options: ReadOptions,
+  method: M,
+  requestOf: (query: ReadOptions['query']) => CallRequest<M>,
+  signal?: AbortSignal,
+): Promise<{
+  readonly reply: CachedReply<M>['reply'];
+  readonly consistency: Consistency;
+  readonly headers: readonly Header[];
+}> {
+  if (!options.cached) {
+    // Every reply of these calls is about itself; the compiler cannot see it through M.
+    const call = (query: ReadOptions['query']): Promise<CachedReply<M>['reply'] & QueryMeta> =>
+      caller.call(method, requestOf(query), signal) as Promise<CachedReply<M>['reply'] & QueryMeta>;
+    return { ...(await readWithMeta(options, call)), headers: [] };
+  }
+  try {
+    const read = await cache.read(method, requestOf(options.query), options.control, signal);
+    return { reply: read.reply, consistency: options.consistency, headers: cacheHeaders(read) };
+  } catch (error) {
+    throw new FailedRead(error);
+  }
+}
+
+/** Where a cached answer came from. */
+export function cacheHeaders({ hit, ageMs }: { readonly hit: boolean; readonly ageMs: number }): readonly Header[] {
+  if (!hit) return [['X-Cache', 'MISS']];
+  return [
+    ['X-Cache', 'HIT'],
+    ['Age', String(Math.floor(ageMs / 1000))],
+  ];
 }
 
 /** Only a query that may block has to be ended when its client goes. */

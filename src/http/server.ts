@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { type ByteString, byteStringToUtf8 } from '../lib/index.ts';
 import { CallError } from '../model/index.ts';
-import type { NamedCaller } from '../model/index.ts';
+import type { CachedCaller, NamedCaller } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
 import { type AgentDoor, AgentRequestError } from './agent-door.ts';
 import { agentConnectEndpoints } from './agent-connect-endpoint.ts';
@@ -71,6 +71,7 @@ const stopGraceMs = 2_000;
 
 export function createHttpServer(parts: {
   readonly caller: NamedCaller;
+  readonly cache: CachedCaller;
   readonly agent: AgentDoor;
   readonly options: HttpOptions;
   readonly clock: Clock;

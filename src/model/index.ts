@@ -1,5 +1,6 @@
 export * from './acl.ts';
 export type * from './acl-calls.ts';
+export type * from './cached-caller.ts';
 export * from './catalog.ts';
 export * from './calls.ts';
 export * from './coordinate.ts';

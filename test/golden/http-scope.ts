@@ -12,7 +12,6 @@ export const missingEndpoints: Readonly<Record<string, string>> = {
 export const outOfScope: Readonly<Record<string, string>> = {
   ...names('gossip keyring', ['keyring', 'operator-keyring-off']),
   ...names('snapshots', ['snapshot']),
-  ...names('agent cache', ['cached-queries', 'query-cached']),
   ...names('servers with a data directory', [
     'discovery-max-stale',
     'layout-compact',
@@ -38,9 +37,6 @@ export const outOfScope: Readonly<Record<string, string>> = {
 export const stepsOutOfScope: Readonly<Record<string, readonly number[]>> = {
   // The list of proxies that xDS serves (Connect).
   'agent-self-and-members': [0],
-  // A second cached read (agent cache).
-  'catalog-services-list': [13],
-  'discovery-chain': [15],
   // The redirect to the UI.
   'http-basics': [0],
 };

@@ -13,6 +13,7 @@ import type { CallName, CallRequest, HealthCheck, NamedCaller, NodeService } fro
 import type { Logger, Metrics } from '../../../src/ports/index.ts';
 import { SeededRandom } from '../../../src/sim/seeded-random.ts';
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts';
+import { uncached } from '../../helpers/uncached.ts';
 
 export interface Reply {
   readonly status: number;
@@ -118,6 +119,7 @@ export async function start(
   const clock = new VirtualClock({ drain: () => new Promise((resolve) => setImmediate(resolve)) });
   const server = createHttpServer({
     caller,
+    cache: uncached(caller),
     agent,
     options: { ...httpOptionDefaults, datacenter: 'dc1', ...options },
     clock,

@@ -2,6 +2,7 @@ import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { encodePem, makeCertificateRequest } from '../../../src/codec/index.ts';
 import { LeafCertificates } from '../../../src/http/leaf-certificates.ts';
+import { uncached } from '../../helpers/uncached.ts';
 import { type Single, singleServer } from './single.ts';
 
 let single: Single;
@@ -98,7 +99,11 @@ describe('configuration', () => {
 });
 
 test('an agent keeps a certificate until most of its life is over', async () => {
-  const leaves = new LeafCertificates({ caller: single.server.caller, clock: single.clock });
+  const leaves = new LeafCertificates({
+    caller: single.server.caller,
+    cache: uncached(single.server.caller),
+    clock: single.clock,
+  });
   const get = (service: string) => leaves.get(service, { Datacenter: 'dc1' });
   const first = await get('web');
   expect(first.hit).toBe(false);
