@@ -2,6 +2,7 @@
 export { MsgpackError, MsgpackTruncated } from './error.ts';
 export { goZeroTime } from './go-time.ts';
 export { MsgpackReader, type MsgpackType } from './reader.ts';
+export { converted, empty, nil, opt, type OptionalShape, record, type RecordFields, text } from './record.ts';
 export {
   decodeShape,
   encodeShape,

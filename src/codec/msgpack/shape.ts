@@ -54,7 +54,10 @@ export const byteString: Shape<string> = {
 /** Bytes; nil is null, and what is read empty becomes null, as with the peer. What is read is a copy. */
 export const bytes: Shape<Uint8Array | null> = {
   write: (writer, value) => writer.raw(value),
-  read: (reader) => reader.raw()?.slice() ?? null,
+  read: (reader) => {
+    const view = reader.raw();
+    return view === null ? null : new Uint8Array(view);
+  },
   zero: null,
 };
 

@@ -59,10 +59,12 @@ export function readValue(reader: MsgpackReader, depth = 0): MsgpackValue {
       return reader.float();
     case 'raw': {
       const bytes = reader.raw() ?? new Uint8Array();
-      return isUtf8(bytes) ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8') : bytes.slice();
+      return isUtf8(bytes)
+        ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
+        : new Uint8Array(bytes);
     }
     case 'bin':
-      return (reader.raw() ?? new Uint8Array()).slice();
+      return new Uint8Array(reader.raw() ?? []);
     case 'array': {
       const items: MsgpackValue[] = [];
       for (let rest = reader.arrayHeader() ?? 0; rest > 0; rest--) items.push(readValue(reader, depth + 1));
