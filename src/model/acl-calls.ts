@@ -70,7 +70,12 @@ export interface AclCalls {
   'ACL.BootstrapTokens': { request: DCRequest; reply: ACLToken };
   'ACL.TokenRead': {
     request: ACLTokenGetRequest;
-    reply: QueryMeta & { readonly Token: ACLToken | null; readonly Redacted: boolean };
+    reply: QueryMeta & {
+      readonly Token: ACLToken | null;
+      readonly Redacted: boolean;
+      /** Where it was found. */
+      readonly SourceDatacenter?: string;
+    };
   };
   'ACL.TokenClone': { request: ACLTokenSetRequest; reply: ACLToken };
   'ACL.TokenSet': { request: ACLTokenSetRequest; reply: ACLToken };

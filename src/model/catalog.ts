@@ -56,6 +56,8 @@ export interface Upstream {
   readonly LocalBindPort: number;
   readonly Config: Readonly<Record<string, unknown>> | null;
   readonly MeshGateway: MeshGatewayConfig;
+  /** Names an ingress gateway answers to for this upstream. */
+  readonly IngressHosts?: readonly string[] | null;
 }
 
 export interface ConnectProxyConfig {

@@ -18,6 +18,11 @@ export interface CARoot extends RaftIndex {
   readonly RootCert: string;
   readonly IntermediateCerts: readonly string[] | null;
   readonly Active: boolean;
+  /** PEM; the built-in provider keeps its key in its own state and leaves both out. */
+  readonly SigningCert?: string;
+  readonly SigningKey?: string;
+  /** RFC 3339; when it stopped being the active one. */
+  readonly RotatedOutAt?: string;
   readonly PrivateKeyType: string;
   readonly PrivateKeyBits: number;
 }
@@ -32,19 +37,32 @@ export interface CAConfiguration extends RaftIndex {
 }
 
 /** What the built-in provider keeps of an authority. */
-export interface CAProviderState {
+export interface CAProviderState extends Partial<RaftIndex> {
   readonly ID: string;
   /** PEM. */
   readonly PrivateKey: string;
   readonly RootCert: string;
+  /** Of a secondary datacenter. */
+  readonly IntermediateCert?: string;
 }
 
+/** With a ModifyIndex it is written only over the configuration that has it. */
+type GivenConfig = Omit<CAConfiguration, keyof RaftIndex> & Partial<RaftIndex>;
+
 /** How the authority's state changes. */
-export type CARequest = WriteRequest &
-  (
-    | { readonly Op: 'set-config'; readonly Config: Omit<CAConfiguration, keyof RaftIndex> }
+export type CARequest = WriteRequest & {
+  /** Roots are written only when their table's index is this one; left out they always are. */
+  readonly Index?: number;
+} & (
+    | { readonly Op: 'set-config'; readonly Config: GivenConfig }
     | { readonly Op: 'set-roots'; readonly Roots: readonly Omit<CARoot, keyof RaftIndex>[] }
-    | { readonly Op: 'set-provider-state'; readonly ProviderState: CAProviderState }
+    | {
+        readonly Op: 'set-roots-config';
+        readonly Roots: readonly Omit<CARoot, keyof RaftIndex>[];
+        readonly Config: GivenConfig;
+      }
+    | { readonly Op: 'set-provider-state' | 'delete-provider-state'; readonly ProviderState: CAProviderState }
+    | { readonly Op: 'increment-provider-serial' }
   );
 
 /** Takes a number for a certificate: the index of the command. Stores nothing. */
@@ -57,8 +75,13 @@ export interface IssuedCert extends RaftIndex {
   readonly SerialNumber: string;
   /** PEM. */
   readonly CertPEM: string;
+  /** Only where the agent made the key. */
+  readonly PrivateKeyPEM?: string;
   readonly Service: string;
   readonly ServiceURI: string;
+  /** Node name, in place of a service, and the next. */
+  readonly Agent?: string;
+  readonly AgentURI?: string;
   /** RFC 3339. */
   readonly ValidAfter: string;
   readonly ValidBefore: string;

@@ -59,6 +59,8 @@ export interface CompiledDiscoveryChain {
 export interface DiscoveryChainRequest extends DCRequest {
   readonly Name: string;
   readonly EvaluateInDatacenter?: string;
+  /** The one there is, or nothing. */
+  readonly EvaluateInNamespace?: string;
   readonly OverrideMeshGateway?: MeshGatewayConfig;
   readonly OverrideProtocol?: string;
   /** ns. */

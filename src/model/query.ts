@@ -8,6 +8,15 @@ export interface QueryOptions {
   readonly AllowStale?: boolean;
   readonly RequireConsistent?: boolean;
   readonly Filter?: string;
+  /** This and those below are for the agent that asks; servers pass them over. */
+  readonly UseCache?: boolean;
+  /** A stale answer that is older is asked for again from the leader, ns; 0 = any will do. */
+  readonly MaxStaleDuration?: number;
+  /** Oldest cached answer that will do, ns. */
+  readonly MaxAge?: number;
+  readonly MustRevalidate?: boolean;
+  /** How much older a cached answer may be when the servers cannot be reached, ns. */
+  readonly StaleIfError?: number;
 }
 
 export interface QueryMeta {

@@ -4,6 +4,7 @@
  */
 import type { HealthCheck, Node, NodeService, RaftIndex } from './catalog.ts';
 import type { KVSRequest } from './calls.ts';
+import type { IntentionRequest } from './intention.ts';
 import type { DirEntry } from './kv.ts';
 import type { DCRequest, QueryMeta, WriteRequest } from './query.ts';
 import type { Session } from './session.ts';
@@ -47,6 +48,8 @@ export interface TxnSessionOp {
 
 /** One of them is given. */
 export interface TxnOp {
+  /** Only servers send it; HTTP has no way to. */
+  readonly Intention?: IntentionRequest | null;
   readonly KV?: TxnKVOp | null;
   readonly Node?: TxnNodeOp | null;
   readonly Service?: TxnServiceOp | null;
