@@ -3,6 +3,13 @@
  * `registrator explain` live side by side. What comes before the last word is a group.
  */
 import type { Command } from './command.ts';
+import { aclAuthMethod } from './commands/acl-auth-method.ts';
+import { aclBindingRule } from './commands/acl-binding-rule.ts';
+import { aclPolicy } from './commands/acl-policy.ts';
+import { aclRole } from './commands/acl-role.ts';
+import { aclSetAgentToken } from './commands/acl-set-agent-token.ts';
+import { aclBootstrap, aclToken } from './commands/acl-token.ts';
+import { aclTranslateRules } from './commands/acl-translate-rules.ts';
 import { agent } from './commands/agent.ts';
 import { catalogDatacenters } from './commands/catalog-datacenters.ts';
 import { catalogNodes } from './commands/catalog-nodes.ts';
@@ -20,6 +27,8 @@ import { kvImport } from './commands/kv-import.ts';
 import { kvPut } from './commands/kv-put.ts';
 import { leave } from './commands/leave.ts';
 import { lock } from './commands/lock.ts';
+import { login } from './commands/login.ts';
+import { logout } from './commands/logout.ts';
 import { maint } from './commands/maint.ts';
 import { members } from './commands/members.ts';
 import { monitor } from './commands/monitor.ts';
@@ -48,6 +57,14 @@ import { operatorRaftRemovePeer } from './commands/operator-raft-remove-peer.ts'
 import { wrap } from './text.ts';
 
 const commands: readonly Command[] = [
+  ...aclAuthMethod,
+  ...aclBindingRule,
+  ...aclPolicy,
+  ...aclRole,
+  ...aclToken,
+  aclBootstrap,
+  aclSetAgentToken,
+  aclTranslateRules,
   agent,
   catalogDatacenters,
   catalogNodes,
@@ -74,6 +91,8 @@ const commands: readonly Command[] = [
   kvPut,
   leave,
   lock,
+  login,
+  logout,
   maint,
   members,
   monitor,
@@ -94,6 +113,15 @@ const commands: readonly Command[] = [
 
 /** First words that are no commands themselves. */
 const groups: Readonly<Record<string, { readonly summary: string; readonly description: string }>> = {
+  acl: {
+    summary: 'Manage tokens, policies and logins',
+    description: 'Manages access control: tokens and the policies and roles that say what they may do, and logins.',
+  },
+  'acl auth-method': { summary: 'Whose word is taken at a login', description: 'Manages auth methods.' },
+  'acl binding-rule': { summary: 'What a login grants', description: 'Manages binding rules.' },
+  'acl policy': { summary: 'Named sets of rules', description: 'Manages policies.' },
+  'acl role': { summary: 'Named sets of policies', description: 'Manages roles.' },
+  'acl token': { summary: 'Tokens', description: 'Manages tokens.' },
   catalog: {
     summary: 'Ask the catalog',
     description: 'Asks the catalog, the list of everything that is registered in a datacenter.',
