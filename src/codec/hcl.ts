@@ -71,6 +71,8 @@ const punctuation: Readonly<Record<string, TokenKind>> = {
 class Scanner {
   readonly #text: string;
   #at: number;
+  /** Where the last name or number ended, and how many columns its scanner looked further. */
+  #looked = { from: -1, columns: 0 };
 
   constructor(text: string) {
     this.#text = text;
@@ -82,13 +84,19 @@ class Scanner {
     const at = this.#at;
     const text = this.#text;
     const c = text[at];
-    if (c === undefined) return { kind: 'EOF', text: '', at };
+    // The original moves on by a column each time it looks for more of a name or number past the end.
+    if (c === undefined)
+      return { kind: 'EOF', text: '', at: this.#looked.from === at ? at + this.#looked.columns : at };
     const name = this.#match(/[\p{L}_][\p{L}\p{Nd}_.-]*/uy);
-    if (name !== undefined) return { kind: name === 'true' || name === 'false' ? 'BOOL' : 'IDENT', text: name, at };
+    if (name !== undefined) {
+      this.#looked = { from: this.#at, columns: 1 };
+      return { kind: name === 'true' || name === 'false' ? 'BOOL' : 'IDENT', text: name, at };
+    }
     const number = this.#match(/-?(?:0[xX][\da-fA-F]+|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/y);
     if (number !== undefined) {
       const integer = /^-?(?:0[xX]|\d+$)/.test(number);
       if (integer && /^-?0\d/.test(number) && /[89]/.test(number)) throw this.error('illegal octal number', at);
+      this.#looked = { from: this.#at, columns: integer ? 2 : 1 };
       return { kind: integer ? 'NUMBER' : 'FLOAT', text: number, at };
     }
     if (c === '"') return { kind: 'STRING', text: this.#string(), at };
@@ -101,7 +109,7 @@ class Scanner {
 
   error(reason: string, at: number): HclError {
     const before = this.#text.slice(0, at);
-    return new HclError(reason, before.split('\n').length, before.length - before.lastIndexOf('\n'));
+    return new HclError(reason, before.split('\n').length, at - before.lastIndexOf('\n'));
   }
 
   #match(pattern: RegExp): string | undefined {

@@ -90,7 +90,8 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
 async function listMembers(api: Api, request: ApiRequest): Promise<Answer> {
   const wan = request.query.get('wan') !== '';
   const segment = request.query.get('segment');
-  if (wan && segment !== '') throw new HttpError(400, 'Cannot provide a segment with wan=true');
+  // What the command line asks for with -wan is both.
+  if (wan && segment !== '' && segment !== '_all') throw new HttpError(400, 'Cannot provide a segment with wan=true');
   if (segment !== '' && segment !== '_all') {
     throw new HttpError(500, 'Network segments are not supported in this version of Consul');
   }

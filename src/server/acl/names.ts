@@ -1,5 +1,11 @@
 /** Which names ACL objects may have, and which links they may hold (reference/http-api.md §9.11). */
-import { type ACLGrants, type ACLLink, CallError } from '../../model/index.ts';
+import {
+  type ACLGrants,
+  type ACLLink,
+  type ACLNodeIdentity,
+  type ACLServiceIdentity,
+  CallError,
+} from '../../model/index.ts';
 import type { StateStore } from '../../state/index.ts';
 
 /** Longest name of a policy or an auth method. */
@@ -56,12 +62,17 @@ export function resolvedLinks(
   return [...ids.values()];
 }
 
-/** @throws CallError with the peer's text. */
+type ACLIdentities = Pick<ACLGrants, 'ServiceIdentities' | 'NodeIdentities'>;
+
+/**
+ * The identities as they are stored: each once, by name.
+ * @throws CallError with the peer's text.
+ */
 export function requireIdentities(
   kind: 'token' | 'role',
-  { ServiceIdentities, NodeIdentities }: ACLGrants,
+  { ServiceIdentities, NodeIdentities }: ACLIdentities,
   local: boolean,
-): void {
+): ACLIdentities {
   if ((ServiceIdentities?.length ?? 0) + (NodeIdentities?.length ?? 0) > linksMax) {
     throw new CallError(`more than ${linksMax} identities on this ${kind}`);
   }
@@ -79,4 +90,31 @@ export function requireIdentities(
     if (Datacenter === '') throw new CallError(`Node identity is missing the datacenter field on this ${kind}`);
     if (!isNodeIdentityName(NodeName)) throw new CallError(`Node identity has an invalid name. ${validCharacters}`);
   }
+  return {
+    ServiceIdentities: ServiceIdentities && mergedServices(ServiceIdentities),
+    NodeIdentities: NodeIdentities && mergedNodes(NodeIdentities),
+  };
+}
+
+/** One identity for each service, for all the datacenters that any of them names; for every one when one names none. */
+function mergedServices(identities: readonly ACLServiceIdentity[]): readonly ACLServiceIdentity[] {
+  const merged = new Map<string, ACLServiceIdentity>();
+  for (const identity of identities) {
+    const before = merged.get(identity.ServiceName);
+    merged.set(
+      identity.ServiceName,
+      before === undefined ? identity : { ...identity, Datacenters: union(before, identity) },
+    );
+  }
+  return [...merged.values()].toSorted((a, b) => (a.ServiceName < b.ServiceName ? -1 : 1));
+}
+
+function union(a: ACLServiceIdentity, b: ACLServiceIdentity): readonly string[] | null {
+  if (!a.Datacenters?.length || !b.Datacenters?.length) return null;
+  return [...new Set([...a.Datacenters, ...b.Datacenters])].toSorted();
+}
+
+function mergedNodes(identities: readonly ACLNodeIdentity[]): readonly ACLNodeIdentity[] {
+  const merged = new Map(identities.map((identity) => [`${identity.NodeName}\0${identity.Datacenter}`, identity]));
+  return [...merged].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, identity]) => identity);
 }

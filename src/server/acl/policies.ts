@@ -138,8 +138,13 @@ function validatedRole(endpoint: AclEndpoint, wanted: ACLRole): ACLRole {
     throw new CallError(`Invalid Role: A Role with Name "${wanted.Name}" already exists`);
   }
   const Policies = resolvedLinks(store, 'policy', wanted.Policies);
-  requireIdentities('role', wanted, false);
-  const role = { ...wanted, Policies, ID: before?.ID ?? unusedId(endpoint, (id) => store.acl.roleRecord(id)) };
+  const identities = requireIdentities('role', wanted, false);
+  const role = {
+    ...wanted,
+    ...identities,
+    Policies,
+    ID: before?.ID ?? unusedId(endpoint, (id) => store.acl.roleRecord(id)),
+  };
   return { ...role, Hash: aclRoleHash(role) };
 }
 

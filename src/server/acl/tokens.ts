@@ -165,10 +165,10 @@ export async function setToken(
     Policies: resolvedLinks(store, 'policy', base.Policies),
     Roles: resolvedLinks(store, 'role', base.Roles),
   };
-  requireIdentities('token', base, base.Local);
+  const identities = requireIdentities('token', base, base.Local);
   if (base.Rules !== '') throw new CallError('Rules cannot be specified for this token');
   if (wanted.token.Type !== '') throw new CallError('Type cannot be specified for this token');
-  const token = { ...base, ...links };
+  const token = { ...base, ...links, ...identities };
   await log.propose({
     type: 'ACLTokenSet',
     request: { Tokens: [{ ...token, Hash: aclTokenHash(token) }], ProhibitUnprivileged: wanted.fromLogin === true },

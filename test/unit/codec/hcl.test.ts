@@ -32,10 +32,11 @@ describe('parseHcl', () => {
 
   test.each([
     ['ports {\n  http = 1\n ', 'At 3:2: object expected closing RBRACE got: EOF'],
-    ['a', "At 1:2: key 'a' expected start of object ('{') or assignment ('=')"],
+    ['a', "At 1:3: key 'a' expected start of object ('{') or assignment ('=')"],
     ['a "b"', 'At 1:6: nested object expected: LBRACE got: EOF'],
     ['a = [1 2]', 'At 1:8: error parsing list, expected comma or list end, got: NUMBER'],
-    ['a = [1', 'At 1:7: error parsing list, expected comma or list end, got: EOF'],
+    ['a = [1.5', 'At 1:10: error parsing list, expected comma or list end, got: EOF'],
+    ['a = [1', 'At 1:9: error parsing list, expected comma or list end, got: EOF'],
     ['a = "x', 'At 1:5: literal not terminated'],
     ['a = <<EOF\nx\n', 'At 1:5: heredoc not terminated'],
     ['a = 1\n/* x', 'At 2:1: comment not terminated'],

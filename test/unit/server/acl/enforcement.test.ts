@@ -241,6 +241,28 @@ describe('calls and rights', () => {
     expect(rights.may('service:write', 'far')).toBe(false);
     expect(rights.may('node:write', 'n')).toBe(false);
   });
+
+  test('identities given twice are kept once, by name, with the datacenters of all', async () => {
+    const single = await started();
+    const service = (ServiceName: string, ...Datacenters: string[]): object => ({ ServiceName, Datacenters });
+    const node = (NodeName: string, Datacenter: string): object => ({ NodeName, Datacenter });
+    const token = await single.call('ACL.TokenSet', {
+      Token: master,
+      Create: true,
+      ACLToken: {
+        ...emptyToken,
+        ServiceIdentities: [service('web', 'dc2'), service('db', 'dc1'), service('web', 'dc1'), service('db')] as never,
+        NodeIdentities: [node('n2', 'dc1'), node('n1', 'dc2'), node('n2', 'dc1')] as never,
+      },
+    });
+    expect(token).toMatchObject({
+      ServiceIdentities: [
+        { ServiceName: 'db', Datacenters: null },
+        { ServiceName: 'web', Datacenters: ['dc1', 'dc2'] },
+      ],
+      NodeIdentities: [node('n1', 'dc2'), node('n2', 'dc1')],
+    });
+  });
 });
 
 function listAll(Token: string): {
