@@ -1,3 +1,4 @@
+export type { AppendFile } from './append-file.ts';
 export { type Clock, sleep, type Timer } from './clock.ts';
 export type { DatagramNetwork, DatagramSocket } from './datagram.ts';
 export type * from './docker-engine.ts';
@@ -8,3 +9,4 @@ export type { MetricLabels, Metrics } from './metrics.ts';
 export type { ProcessResult, ProcessRunner } from './process-runner.ts';
 export type { Random } from './random.ts';
 export type { Endpoint, Stream, StreamEvents, StreamListener, StreamNetwork } from './stream.ts';
+export type { Disk, DiskFile } from './disk.ts';
