@@ -8,6 +8,7 @@ export * from './config-entry.ts';
 export type * from './connect-ca.ts';
 export * from './definition.ts';
 export type * from './discovery-chain.ts';
+export type * from './federation-state.ts';
 export * from './filter-fields.ts';
 export type * from './gateway.ts';
 export * from './intention.ts';

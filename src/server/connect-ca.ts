@@ -44,18 +44,17 @@ export function createConnectCa(
   { random, enabled }: { readonly random: Random; readonly enabled: boolean },
 ): ConnectCa {
   const { store, log, queries, clock, datacenter } = endpoint;
-  const tables = store.connectCa;
   const requireEnabled = (): CAConfiguration => {
-    if (!enabled || tables.config === undefined) throw new CallError(connectOff);
-    return tables.config;
+    if (!enabled || store.connectCa.config === undefined) throw new CallError(connectOff);
+    return store.connectCa.config;
   };
   const trustDomain = (): string | undefined =>
-    enabled && tables.config !== undefined ? `${tables.config.ClusterID}.consul` : undefined;
+    enabled && store.connectCa.config !== undefined ? `${store.connectCa.config.ClusterID}.consul` : undefined;
 
   const start = async (): Promise<void> => {
-    if (!enabled || tables.roots().result.length > 0) return;
-    const ClusterID = tables.config?.ClusterID || random.uuid();
-    const Config = tables.config ?? {
+    if (!enabled || store.connectCa.roots().result.length > 0) return;
+    const ClusterID = store.connectCa.config?.ClusterID || random.uuid();
+    const Config = store.connectCa.config ?? {
       ClusterID,
       Provider: 'consul',
       Config: defaultConfig,
@@ -113,7 +112,7 @@ export function createConnectCa(
         return queries.run(
           request,
           (watch) => {
-            const { index, result } = tables.roots(watch);
+            const { index, result } = store.connectCa.roots(watch);
             return {
               ...queryMeta(endpoint, index),
               // The peer never says it knows a leader here, and clients have got used to it.
@@ -152,7 +151,7 @@ export function createConnectCa(
       'ConnectCA.Sign': async (request) => {
         requireDatacenter(endpoint, request);
         const config = requireEnabled();
-        const { provider } = tables;
+        const { provider } = store.connectCa;
         if (provider === undefined) throw new CallError('no active CA root: ask again when there is a leader');
         const { publicKey, id, uri } = readRequest(request.CSR);
         refuseStrangers(id, trustDomain() ?? '', datacenter);

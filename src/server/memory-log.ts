@@ -25,6 +25,7 @@ const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
   ConnectCA: ['fsm', 'ca'],
   ConnectCALeaf: ['fsm', 'ca', 'leaf'],
   ConfigEntry: ['fsm', 'config_entry'],
+  FederationState: ['fsm', 'federation_state'],
 };
 
 /**

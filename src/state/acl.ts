@@ -34,6 +34,8 @@ export interface AclCommands {
       /** A token whose ModifyIndex is not the stored one is left as it is. */
       readonly CAS?: boolean;
       readonly AllowMissingLinks?: boolean;
+      /** Auth methods need not be here: they stay in the primary datacenter. */
+      readonly FromReplication?: boolean;
       /** A token without any rights is left out. */
       readonly ProhibitUnprivileged?: boolean;
     };
@@ -244,7 +246,8 @@ export class AclTables {
     if (before !== undefined && before.SecretID !== wanted.SecretID) {
       throw new CallError('The ACL Token SecretID field is immutable');
     }
-    if (wanted.AuthMethod !== '' && before === undefined && !this.#methods.get(lower(wanted.AuthMethod))) {
+    const ownLogin = wanted.AuthMethod !== '' && options.FromReplication !== true;
+    if (ownLogin && before === undefined && !this.#methods.get(lower(wanted.AuthMethod))) {
       throw new CallError(`No such auth method with Name: ${wanted.AuthMethod}`);
     }
     const allowMissing = options.AllowMissingLinks === true;

@@ -8,6 +8,7 @@ import type {
   CARequest,
   ConfigEntryRequest,
   DeregisterRequest,
+  FederationStateRequest,
   IntentionRequest,
   KVSRequest,
   NodeCoordinate,
@@ -43,12 +44,14 @@ export interface Commands extends AclCommands {
   /** With CAS whether it was written, else null. */
   Autopilot: { request: AutopilotSetConfigRequest; result: boolean | null };
   Intention: { request: IntentionRequest; result: null };
-  /** null for `set-config`. */
-  ConnectCA: { request: CARequest; result: boolean | null };
+  /** Whether it was written; null for `set-config` without an index, the number of `increment-provider-serial`. */
+  ConnectCA: { request: CARequest; result: boolean | number | null };
   /** The command's own index. */
   ConnectCALeaf: { request: CALeafRequest; result: number };
   /** Whether it was written; null for `delete`. */
   ConfigEntry: { request: ConfigEntryRequest; result: boolean | null };
+  /** true for `upsert`, null for `delete`. */
+  FederationState: { request: FederationStateRequest; result: boolean | null };
 }
 
 export type CommandName = keyof Commands;
@@ -72,4 +75,5 @@ export const commandNumbers: Readonly<Record<CommandName, number>> = {
   ConnectCA: 13,
   ConnectCALeaf: 21,
   ConfigEntry: 22,
+  FederationState: 30,
 };

@@ -5,14 +5,24 @@ import { RowTable } from './row-table.ts';
 import type { Answer } from './store.ts';
 import type { Transaction } from './transaction.ts';
 
+type GivenConfig = Extract<CARequest, { readonly Op: 'set-config' }>['Config'];
+type GivenRoots = Extract<CARequest, { readonly Op: 'set-roots' }>['Roots'];
+
+const rootsTable = 'connect-ca-roots';
+const providerTable = 'connect-ca-builtin';
+/** Last serial number given to a certificate of the provider. */
+const serialRow = 'connect-ca-builtin-serial';
+
 export class ConnectCaTables {
+  readonly #rows: IndexRows;
   readonly #roots: RowTable<CARoot>;
   readonly #providers: RowTable<CAProviderState>;
   #config: CAConfiguration | undefined;
 
   constructor(rows: IndexRows) {
-    this.#roots = new RowTable('connect-ca-roots', rows, ({ ID }) => ID);
-    this.#providers = new RowTable('connect-ca-builtin', rows, ({ ID }) => ID);
+    this.#rows = rows;
+    this.#roots = new RowTable(rootsTable, rows, ({ ID }) => ID);
+    this.#providers = new RowTable(providerTable, rows, ({ ID }) => ID);
   }
 
   /** undefined while Connect was never on. */
@@ -20,9 +30,9 @@ export class ConnectCaTables {
     return this.#config;
   }
 
-  /** The built-in provider's state; only the last one written is used. */
+  /** The built-in provider's state: the one written last, as a rotation keeps the old one for a moment. */
   get provider(): CAProviderState | undefined {
-    return this.#providers.list.at(-1);
+    return this.#providers.list.toSorted((a, b) => (a.ModifyIndex ?? 0) - (b.ModifyIndex ?? 0)).at(-1);
   }
 
   roots(watch?: string[]): Answer<readonly CARoot[]> {
@@ -33,44 +43,92 @@ export class ConnectCaTables {
   /** All there is, for a snapshot of the state. */
   snapshot(): {
     readonly config: CAConfiguration | undefined;
-    readonly provider: CAProviderState | undefined;
+    readonly providers: readonly CAProviderState[];
     readonly roots: readonly CARoot[];
   } {
-    return { config: this.#config, provider: this.provider, roots: this.#roots.list };
+    return { config: this.#config, providers: this.#providers.list, roots: this.#roots.list };
   }
 
-  apply(tx: Transaction, request: CARequest): boolean | null {
+  /** Rows of a snapshot, as they are. */
+  restoreConfig(tx: Transaction, config: CAConfiguration): void {
+    this.#putConfig(tx, config);
+  }
+
+  restoreRoot(tx: Transaction, root: CARoot): void {
+    this.#roots.put(tx, Object.freeze(root));
+  }
+
+  restoreProvider(tx: Transaction, state: CAProviderState): void {
+    this.#providers.put(tx, Object.freeze(state));
+  }
+
+  apply(tx: Transaction, request: CARequest): boolean | number | null {
     switch (request.Op) {
       case 'set-config':
-        this.#setConfig(tx, request.Config);
+        if ((request.Config.ModifyIndex ?? 0) !== 0) return this.#setConfigIfSame(tx, tx.index, request.Config);
+        this.#setConfig(tx, tx.index, request.Config);
         return null;
-      case 'set-roots': {
-        if (request.Roots.filter(({ Active }) => Active).length !== 1) {
-          throw new CallError('there must be exactly one active CA');
-        }
-        const before = new Map(this.#roots.list.map((root) => [root.ID, root]));
-        for (const ID of before.keys()) this.#roots.remove(tx, ID);
-        for (const root of request.Roots) {
-          const CreateIndex = before.get(root.ID)?.CreateIndex ?? tx.index;
-          this.#roots.put(tx, Object.freeze({ ...root, CreateIndex, ModifyIndex: tx.index }));
-        }
+      case 'set-roots':
+        return this.#setRoots(tx, request.Roots, request.Index ?? 0);
+      case 'set-roots-config':
+        if (!this.#setRoots(tx, request.Roots, request.Index ?? 0)) return false;
+        // The peer's own arithmetic, visible in the record (reference/raft.md §8).
+        return this.#setConfigIfSame(tx, tx.index + 1, request.Config);
+      case 'set-provider-state': {
+        const { ProviderState } = request;
+        const CreateIndex = this.#providers.get(ProviderState.ID)?.CreateIndex ?? tx.index;
+        this.#providers.put(tx, Object.freeze({ ...ProviderState, CreateIndex, ModifyIndex: tx.index }));
         return true;
       }
-      case 'set-provider-state':
-        for (const { ID } of this.#providers.list) this.#providers.remove(tx, ID);
-        this.#providers.put(tx, Object.freeze({ ...request.ProviderState }));
+      case 'delete-provider-state': {
+        // The table's index stays where it is (reference/raft.md §6.2).
+        const before = this.#rows.get(providerTable);
+        this.#providers.remove(tx, request.ProviderState.ID);
+        this.#rows.set(tx, providerTable, before);
         return true;
+      }
+      case 'increment-provider-serial': {
+        const next = (this.#rows.get(serialRow) || this.#rows.get(providerTable)) + 1;
+        this.#rows.set(tx, serialRow, next);
+        return next;
+      }
+      default:
+        throw new CallError(`Invalid CA operation '${(request as { readonly Op: string }).Op}'`);
     }
   }
 
-  #setConfig(tx: Transaction, config: Extract<CARequest, { readonly Op: 'set-config' }>['Config']): void {
+  /** Replaces them all, if nobody else has since `index`. */
+  #setRoots(tx: Transaction, roots: GivenRoots, index: number): boolean {
+    if (roots.filter(({ Active }) => Active).length !== 1) throw new CallError('there must be exactly one active CA');
+    if (this.#rows.get(rootsTable) !== index) return false;
+    const before = new Map(this.#roots.list.map((root) => [root.ID, root]));
+    for (const ID of before.keys()) this.#roots.remove(tx, ID);
+    for (const root of roots) {
+      const CreateIndex = before.get(root.ID)?.CreateIndex ?? tx.index;
+      this.#roots.put(tx, Object.freeze({ ...root, CreateIndex, ModifyIndex: tx.index }));
+    }
+    return true;
+  }
+
+  #setConfigIfSame(tx: Transaction, index: number, config: GivenConfig): boolean {
+    if ((this.#config?.ModifyIndex ?? 0) !== (config.ModifyIndex ?? 0)) return false;
+    this.#setConfig(tx, index, config);
+    return true;
+  }
+
+  #setConfig(tx: Transaction, index: number, config: GivenConfig): void {
     const before = this.#config;
-    this.#config = Object.freeze({
+    this.#putConfig(tx, {
       ...config,
       ClusterID: config.ClusterID || (before?.ClusterID ?? ''),
-      CreateIndex: before?.CreateIndex ?? tx.index,
-      ModifyIndex: tx.index,
+      CreateIndex: before?.CreateIndex ?? index,
+      ModifyIndex: index,
     });
+  }
+
+  #putConfig(tx: Transaction, config: CAConfiguration): void {
+    const before = this.#config;
+    this.#config = Object.freeze(config);
     tx.touch(configWatchKey);
     tx.onRollback(() => {
       this.#config = before;
@@ -84,7 +142,7 @@ export function applyConnectCa(
   { connectCa }: { readonly connectCa: ConnectCaTables },
   tx: Transaction,
   request: CARequest,
-): boolean | null {
+): boolean | number | null {
   return connectCa.apply(tx, request);
 }
 

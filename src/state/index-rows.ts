@@ -34,10 +34,15 @@ export class IndexRows {
 
   /** Moves the row to the transaction's index. */
   move(tx: Transaction, key: string): void {
+    this.set(tx, key, tx.index);
+  }
+
+  /** Moves the row to a value that is not the transaction's index. */
+  set(tx: Transaction, key: string, value: number): void {
     const lower = key.toLowerCase();
     const before = this.#rows.get(lower);
-    if (before?.Value === tx.index && before.Key === key) return;
-    this.#rows.set(lower, { Key: key, Value: tx.index });
+    if (before?.Value === value && before.Key === key) return;
+    this.#rows.set(lower, { Key: key, Value: value });
     tx.onRollback(() => this.#putBack(lower, before));
   }
 

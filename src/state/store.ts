@@ -11,6 +11,7 @@ import { type ByteString, invariant } from '../lib/index.ts';
 import {
   type CheckServiceNode,
   type DirEntry,
+  type FederationState,
   type HealthCheck,
   type Intention,
   type Node,
@@ -32,6 +33,7 @@ import { applyAutopilot, AutopilotRow } from './autopilot.ts';
 import { applyConfigEntry, ConfigEntryTable } from './config-entry.ts';
 import { applyCaLeaf, applyConnectCa, ConnectCaTables } from './connect-ca.ts';
 import { applyDeregister } from './deregister.ts';
+import { applyFederationState, type FederationStateTable } from './federation-states.ts';
 import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
 import { applyIntention, IntentionTable } from './intention.ts';
 import { KvTable, type Tombstone } from './kv-table.ts';
@@ -41,24 +43,10 @@ import { applyRegister } from './register.ts';
 import { type SessionChange, SessionTable } from './session-table.ts';
 import { applySession } from './session.ts';
 import { applyTombstone } from './tombstone.ts';
+import { newTables, type Tables } from './tables.ts';
 import { Transaction } from './transaction.ts';
 import { applyTxn, runTxn } from './txn.ts';
 import { watchKeys, Watches } from './watches.ts';
-
-/** The tables a command may change. */
-interface Tables {
-  readonly acl: AclTables;
-  readonly catalog: Catalog;
-  readonly kv: KvTable;
-  readonly sessions: SessionTable;
-  readonly coordinates: CoordinateTable;
-  readonly queries: QueryTable;
-  readonly intentions: IntentionTable;
-  readonly configEntries: ConfigEntryTable;
-  readonly connectCa: ConnectCaTables;
-  readonly autopilot: AutopilotRow;
-  readonly rows: IndexRows;
-}
 
 /** What a query says, and the index it says it at; 1 or more. */
 export interface Answer<T> {
@@ -79,6 +67,7 @@ export interface StateSnapshot {
   readonly configEntries: ConfigEntryTable['all'];
   readonly autopilot: AutopilotRow['config'];
   readonly connectCa: ReturnType<ConnectCaTables['snapshot']>;
+  readonly federationStates: readonly FederationState[];
   readonly acl: AclSnapshot;
   readonly indexRows: readonly IndexRow[];
 }
@@ -102,46 +91,74 @@ const appliers: {
   ConnectCA: applyConnectCa,
   ConnectCALeaf: applyCaLeaf,
   ConfigEntry: applyConfigEntry,
+  FederationState: applyFederationState,
 };
 
 export class StateStore {
-  readonly #catalog = new Catalog();
-  readonly #kv = new KvTable();
-  readonly #sessions = new SessionTable();
-  readonly #rows = new IndexRows();
   readonly #watches = new Watches();
-  /** See coordinates.ts for what can be asked. */
-  readonly coordinates = new CoordinateTable(this.#rows);
-  /** See prepared-query.ts for what can be asked. */
-  readonly queries = new QueryTable(this.#rows);
-  /** See intention.ts for what can be asked. */
-  readonly intentions = new IntentionTable(this.#rows);
-  readonly autopilot = new AutopilotRow();
-  /** See connect-ca.ts. */
-  readonly connectCa = new ConnectCaTables(this.#rows);
-  /** See config-entry.ts. */
-  readonly configEntries = new ConfigEntryTable(this.#rows);
   readonly #sessionListeners = new Set<(change: SessionChange) => void>();
-  /** See acl.ts for what can be asked. */
-  readonly acl = new AclTables(this.#rows);
-  readonly #tables: Tables = {
-    acl: this.acl,
-    catalog: this.#catalog,
-    kv: this.#kv,
-    sessions: this.#sessions,
-    coordinates: this.coordinates,
-    queries: this.queries,
-    intentions: this.intentions,
-    configEntries: this.configEntries,
-    autopilot: this.autopilot,
-    connectCa: this.connectCa,
-    rows: this.#rows,
-  };
+  /** Replaced as a whole by a restore: nobody keeps a table. */
+  #tables: Tables = newTables();
   #lastIndex = 0;
 
   /** Index of the last command applied, failed ones included. */
   get lastIndex(): number {
     return this.#lastIndex;
+  }
+
+  /** See coordinates.ts for what can be asked. */
+  get coordinates(): CoordinateTable {
+    return this.#tables.coordinates;
+  }
+
+  /** See prepared-query.ts for what can be asked. */
+  get queries(): QueryTable {
+    return this.#tables.queries;
+  }
+
+  /** See intention.ts for what can be asked. */
+  get intentions(): IntentionTable {
+    return this.#tables.intentions;
+  }
+
+  get autopilot(): AutopilotRow {
+    return this.#tables.autopilot;
+  }
+
+  /** See connect-ca.ts. */
+  get connectCa(): ConnectCaTables {
+    return this.#tables.connectCa;
+  }
+
+  /** See config-entry.ts. */
+  get configEntries(): ConfigEntryTable {
+    return this.#tables.configEntries;
+  }
+
+  /** See federation-states.ts. */
+  get federationStates(): FederationStateTable {
+    return this.#tables.federationStates;
+  }
+
+  /** See acl.ts for what can be asked. */
+  get acl(): AclTables {
+    return this.#tables.acl;
+  }
+
+  get #catalog(): Catalog {
+    return this.#tables.catalog;
+  }
+
+  get #kv(): KvTable {
+    return this.#tables.kv;
+  }
+
+  get #sessions(): SessionTable {
+    return this.#tables.sessions;
+  }
+
+  get #rows(): IndexRows {
+    return this.#tables.rows;
   }
 
   /** Index of the newest deletion in the KV table; 0 when there was none. */
@@ -173,6 +190,23 @@ export class StateStore {
     tx.commit();
     for (const change of tx.sessionChanges) for (const listener of this.#sessionListeners) listener(change);
     return result;
+  }
+
+  /**
+   * Puts a restored state in the place of this one and wakes everybody who watches anything. Who follows sessions sees
+   * all old ones end, without locks to keep closed, and all new ones begin.
+   * @param lastIndex index of the last command that is in it.
+   */
+  replace(tables: Tables, lastIndex: number): void {
+    const before = this.#sessions.list;
+    this.#tables = tables;
+    this.#lastIndex = lastIndex;
+    this.#watches.fireAll();
+    const changes: readonly SessionChange[] = [
+      ...before.map((session): SessionChange => ({ kind: 'ended', session, heldKeys: [] })),
+      ...this.#sessions.list.map((session): SessionChange => ({ kind: 'created', session })),
+    ];
+    for (const change of changes) for (const listener of this.#sessionListeners) listener(change);
   }
 
   /**
@@ -208,6 +242,7 @@ export class StateStore {
       configEntries: this.configEntries.all,
       autopilot: this.autopilot.config,
       connectCa: this.connectCa.snapshot(),
+      federationStates: this.federationStates.list().result,
       acl: this.acl.snapshot(),
       indexRows: this.#rows.all(),
     };

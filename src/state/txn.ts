@@ -21,20 +21,25 @@ import {
   type TxnSessionOp,
 } from '../model/index.ts';
 import { type CatalogTables, deleteCheck, deleteNode, deleteService } from './catalog-writes.ts';
+import type { IntentionTable } from './intention.ts';
 import { compareAndDelete, compareAndSet, deleteKey, deleteTree, lock, set, unlock } from './kvs.ts';
 import { ensureCheck, ensureNode, ensureService } from './register.ts';
 import { removeSessionRow } from './session-writes.ts';
 import type { Transaction } from './transaction.ts';
 import { isUuid } from './uuid.ts';
 
-export function applyTxn(tables: CatalogTables, tx: Transaction, request: TxnRequest): TxnResponse {
+interface TxnTables extends CatalogTables {
+  readonly intentions: IntentionTable;
+}
+
+export function applyTxn(tables: TxnTables, tx: Transaction, request: TxnRequest): TxnResponse {
   const response = runTxn(tables, tx, request.Ops ?? []);
   if (response.Errors !== null) tx.rollback();
   return response;
 }
 
 /** Runs the operations without taking anything back. */
-export function runTxn(tables: CatalogTables, tx: Transaction, ops: readonly TxnOp[]): TxnResponse {
+export function runTxn(tables: TxnTables, tx: Transaction, ops: readonly TxnOp[]): TxnResponse {
   const results: TxnResult[] = [];
   const errors: TxnError[] = [];
   for (const [OpIndex, op] of ops.entries()) {
@@ -48,12 +53,16 @@ export function runTxn(tables: CatalogTables, tx: Transaction, ops: readonly Txn
   return errors.length > 0 ? { Results: null, Errors: errors } : { Results: results, Errors: null };
 }
 
-function runOp(tables: CatalogTables, tx: Transaction, op: TxnOp): readonly TxnResult[] {
+function runOp(tables: TxnTables, tx: Transaction, op: TxnOp): readonly TxnResult[] {
   if (op.KV) return runKv(tables, tx, op.KV);
   if (op.Node) return runNode(tables, tx, op.Node).map((node) => ({ Node: node }));
   if (op.Service) return runService(tables, tx, op.Service).map((service) => ({ Service: service }));
   if (op.Check) return runCheck(tables, tx, op.Check).map((check) => ({ Check: check }));
   if (op.Session) return runSession(tables, tx, op.Session);
+  if (op.Intention) {
+    tables.intentions.apply(tx, op.Intention);
+    return [];
+  }
   throw new CallError('no operation specified');
 }
 

@@ -111,6 +111,11 @@ export class Watches {
     for (const watcher of woken) watcher.callback();
   }
 
+  /** Wakes every watcher there is, each once: whatever they watched is another state now. */
+  fireAll(): void {
+    this.fire(new Set(this.#groups.values()));
+  }
+
   #leave(watcher: Watcher): void {
     for (const key of watcher.keys) {
       const group = this.#groups.get(key);
