@@ -18,6 +18,7 @@ export * from './member.ts';
 export * from './prepared-query.ts';
 export * from './operator.ts';
 export * from './query.ts';
+export type * from './server-calls.ts';
 export * from './session.ts';
 export * from './txn.ts';
 export * from './user-event.ts';

@@ -5,8 +5,8 @@
 import {
   converted,
   MsgpackError,
-  type MsgpackReader,
-  type MsgpackWriter,
+  MsgpackReader,
+  MsgpackWriter,
   opt,
   record,
   type Shape,
@@ -186,19 +186,33 @@ function readEntry(reader: MsgpackReader, kind: string): ConfigEntry {
   return entry.Kind === kind ? entry : ({ ...entry, Kind: kind } as ConfigEntry);
 }
 
-/** A raw string of several values one after the other. */
+/**
+ * A raw string of several values one after the other.
+ * @param zero what an empty one says; none is refused.
+ */
 function sequence<T>(
   write: (writer: MsgpackWriter, value: T) => void,
   read: (reader: MsgpackReader) => T,
-  zero: () => T,
+  zero: T | undefined,
 ): Shape<T> {
-  return wrapped({
-    write,
-    read,
-    get zero() {
-      return zero();
+  const required = (): T => {
+    if (zero === undefined) throw new MsgpackError('a config entry was expected');
+    return zero;
+  };
+  return {
+    write: (writer, value) => {
+      const inner = new MsgpackWriter();
+      write(inner, value);
+      writer.raw(inner.bytes());
     },
-  });
+    read: (reader) => {
+      const inner = reader.raw();
+      return inner === null ? required() : read(new MsgpackReader(inner));
+    },
+    get zero() {
+      return required();
+    },
+  };
 }
 
 /** The request's fields around an entry whose kind is known. */
@@ -223,17 +237,13 @@ function requestOf(kind: string): Shape<ConfigEntryRequest> {
   return shape;
 }
 
-function noEntry(): never {
-  throw new MsgpackError('a config entry was expected');
-}
-
 export const configEntryRequest = sequence<ConfigEntryRequest>(
   (writer, request) => {
     writer.str(request.Entry.Kind);
     requestOf(request.Entry.Kind).write(writer, request);
   },
   (reader) => requestOf(reader.str()).read(reader),
-  noEntry,
+  undefined,
 );
 
 export const configEntryQuery = record<ConfigEntryQuery>({
@@ -258,7 +268,7 @@ export const configEntryResponse = sequence<EntryReply>(
     const Entry = kind === '' ? null : readEntry(reader, kind);
     return { ...queryMeta.read(reader), Entry };
   },
-  () => ({ ...noMeta, Entry: null }),
+  { ...noMeta, Entry: null },
 );
 
 type EntriesReply = QueryMeta & { readonly Kind: string; readonly Entries: readonly ConfigEntry[] };
@@ -283,7 +293,7 @@ export const indexedConfigEntries = sequence<EntriesReply>(
     reader.int();
     return entriesShape(reader.str()).read(reader);
   },
-  () => ({ ...noMeta, Kind: '', Entries: [] }),
+  { ...noMeta, Kind: '', Entries: [] },
 );
 
 /** Entries of all kinds, each with its kind in front. */
@@ -301,5 +311,5 @@ export const indexedGenericConfigEntries = sequence<QueryMeta & { readonly Entri
     for (let rest = reader.int(); rest > 0; rest--) Entries.push(readEntry(reader, reader.str()));
     return { ...queryMeta.read(reader), Entries };
   },
-  () => ({ ...noMeta, Entries: [] }),
+  { ...noMeta, Entries: [] },
 );

@@ -47,16 +47,21 @@ export const caRoot = record<CARoot>({ ...rootFields, ...raftIndexFields });
 type GivenRoot = Omit<CARoot, keyof RaftIndex> & Partial<RaftIndex>;
 const givenRoot = record<GivenRoot>({ ...rootFields, ...givenIndexFields });
 
-const configFields = {
-  ClusterID: str,
+const settingsFields = {
   Provider: str,
   Config: map(any),
   State: map(str),
   ForceWithoutCrossSigning: bool,
 };
+const configFields = { ClusterID: str, ...settingsFields };
 export const caConfiguration = record<CAConfiguration>({ ...configFields, ...raftIndexFields });
 type GivenConfig = Omit<CAConfiguration, keyof RaftIndex> & Partial<RaftIndex>;
 export const givenCaConfiguration = record<GivenConfig>({ ...configFields, ...givenIndexFields });
+/** Of a request: the cluster keeps its id. */
+export const unnamedCaConfiguration = record<Omit<CAConfiguration, keyof RaftIndex | 'ClusterID'>>(settingsFields, {
+  ClusterID: str,
+  ...raftIndexFields,
+});
 
 export const caProviderState = record<CAProviderState>({
   ID: str,
@@ -109,7 +114,7 @@ export const issuedCert = record<IssuedCert>({
 });
 
 /** Its hash is never nil in memory. */
-const someBytes: Shape<Uint8Array> = converted<Uint8Array, Uint8Array | null>(bytes, {
+export const someBytes: Shape<Uint8Array> = converted<Uint8Array, Uint8Array | null>(bytes, {
   to: (value) => (value.length === 0 ? null : value),
   from: (value) => value ?? new Uint8Array(),
 });
