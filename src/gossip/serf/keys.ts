@@ -68,10 +68,11 @@ export class KeyManager {
   }
 
   list(options?: KeyOptions): Promise<KeyResult> {
-    return this.#run('list', null, options);
+    // The peers send no key as an empty one.
+    return this.#run('list', new Uint8Array(), options);
   }
 
-  async #run(operation: KeyOperation, key: Uint8Array | null, options: KeyOptions = {}): Promise<KeyResult> {
+  async #run(operation: KeyOperation, key: Uint8Array, options: KeyOptions = {}): Promise<KeyResult> {
     const numNodes = this.#numNodes();
     const payload = encodeMessage(messageType.keyRequest, keyRequest, { Key: key });
     const handle = this.#ask(queryNames[operation], payload, {
