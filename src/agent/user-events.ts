@@ -15,6 +15,7 @@ import {
   type WriteRequest,
 } from '../model/index.ts';
 import type { Logger, Random } from '../ports/index.ts';
+import { remoteExecEvent } from './remote-exec.ts';
 
 /** Events remembered; the oldest goes. */
 export const userEventsMax = 256;
@@ -25,6 +26,7 @@ export class UserEvents implements EventDoor {
   readonly #caller: NamedCaller;
   readonly #random: Random;
   readonly #logger: Logger;
+  readonly #onRemoteExec: (event: UserEvent) => void;
   readonly #listeners = new Set<() => void>();
   #events: readonly UserEvent[] = [];
   /** Lamport time of the last message. */
@@ -37,12 +39,15 @@ export class UserEvents implements EventDoor {
     readonly caller: NamedCaller;
     readonly random: Random;
     readonly logger: Logger;
+    /** Gets the events that ask for a command to be run; they are not remembered. Default: they are passed over. */
+    readonly onRemoteExec?: (event: UserEvent) => void;
   }) {
     this.#nodeName = options.nodeName;
     this.#services = options.services;
     this.#caller = options.caller;
     this.#random = options.random;
     this.#logger = options.logger;
+    this.#onRemoteExec = options.onRemoteExec ?? (() => undefined);
   }
 
   /** The events for this node, oldest first; a new array for a new event. */
@@ -71,7 +76,9 @@ export class UserEvents implements EventDoor {
     if (!name.startsWith(userEventPrefix)) return;
     try {
       const event: UserEvent = { ...decodeUserEvent(payload), LTime: this.#time };
-      if (this.#isForUs(event)) this.#remember(event);
+      if (!this.#isForUs(event)) return;
+      if (event.Name === remoteExecEvent) this.#onRemoteExec(event);
+      else this.#remember(event);
     } catch (error) {
       if (!(error instanceof UserEventError || error instanceof GoRegexpError)) throw error;
       this.#logger.error('failed to decode event', { name, error });

@@ -20,3 +20,4 @@ export { goNetError } from './go-net-error.ts';
 export { acquireLock, type HeldLock, lockKey, type LockOptions } from './lock.ts';
 export { serviceRegistrationBody } from './service-registration.ts';
 export { createHttpBackend, RegistrationRefusedError } from './registration-backend.ts';
+export { askWatch, followWatch, type WatchPlan, watchPlan, type WatchSubject } from './watch-plan.ts';

@@ -1,5 +1,5 @@
 /**
- * Runs programs of the host as Consul runs script checks (reference/agent.md §4.4): no shell, stdin from /dev/null, own
+ * Runs programs of the host as Consul runs script checks (reference/agent.md §4.4): no shell, stdin from /dev/null unless there is input, own
  * process group, and SIGKILL to the whole group when the time is over, so that no grandchild stays behind.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -28,16 +28,7 @@ export class SystemProcessRunner implements ProcessRunner {
     this.#clock = options.clock;
   }
 
-  run(
-    argv: readonly string[],
-    options: {
-      readonly timeoutMs: number;
-      readonly outputBytesMax: number;
-      readonly env?: Readonly<Record<string, string>>;
-      readonly onTimeout?: (outputSoFar: Uint8Array) => void;
-      readonly signal?: AbortSignal;
-    },
-  ): Promise<ProcessResult> {
+  run(argv: readonly string[], options: Parameters<ProcessRunner['run']>[1]): Promise<ProcessResult> {
     const output = new TailBuffer(options.outputBytesMax);
     const [program = '', ...args] = argv;
     return new Promise((resolve, reject) => {
@@ -49,7 +40,7 @@ export class SystemProcessRunner implements ProcessRunner {
       try {
         child = spawn(program, args, {
           detached: true,
-          stdio: ['ignore', 'pipe', 'pipe'],
+          stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
           ...(options.env === undefined ? {} : { env: { ...process.env, ...options.env } }),
         });
       } catch (error) {
@@ -81,8 +72,15 @@ export class SystemProcessRunner implements ProcessRunner {
         if (options.signal?.aborted) reject(options.signal.reason as Error);
         else resolve(result);
       };
-      child.stdout?.on('data', (chunk: Buffer) => output.push(chunk));
-      child.stderr?.on('data', (chunk: Buffer) => output.push(chunk));
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on('data', (chunk: Buffer) => {
+          output.push(chunk);
+          options.onOutput?.(chunk);
+        });
+      }
+      // A program need not read what it is given.
+      child.stdin?.on('error', () => undefined);
+      child.stdin?.end(options.input);
       child.once('error', (error: NodeJS.ErrnoException) => {
         if (child.pid === undefined) settle(notStarted(program, error));
       });

@@ -13,10 +13,11 @@ export interface ProcessResult {
   readonly startError?: string;
 }
 
-/** Runs programs of the host (script checks, watch handlers). */
+/** Runs programs of the host (script checks, watch handlers, remote execution). */
 export interface ProcessRunner {
   /**
-   * Runs `argv` without a shell, in its own process group, stdin closed. At `timeoutMs` the whole group gets SIGKILL.
+   * Runs `argv` without a shell, in its own process group, with `input` or nothing on stdin. At `timeoutMs` the whole
+   * group gets SIGKILL.
    * `onTimeout` is called at that moment; the promise settles when the process is gone.
    */
   run(
@@ -25,6 +26,9 @@ export interface ProcessRunner {
       readonly timeoutMs: number;
       readonly outputBytesMax: number;
       readonly env?: Readonly<Record<string, string>>;
+      readonly input?: Uint8Array;
+      /** Gets the output as it is written, stdout and stderr alike. */
+      readonly onOutput?: (chunk: Uint8Array) => void;
       readonly onTimeout?: (outputSoFar: Uint8Array) => void;
       readonly signal?: AbortSignal;
     },

@@ -186,7 +186,7 @@ const update = command({
           DisplayName: values['display-name'] || before.DisplayName,
           MaxTokenTTL: ttl(values['max-token-ttl']) ?? before.MaxTokenTTL,
           TokenLocality: values['token-locality'] || before.TokenLocality,
-          Config: { ...((await configOf(io, values.config)) ?? before.Config ?? {}), ...given },
+          Config: { ...((await configOf(io, values.config)) ?? before.Config), ...given },
         }),
       }),
     );
