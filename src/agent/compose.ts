@@ -43,6 +43,7 @@ import { createMetrics } from '../node/metrics-sink.ts';
 import { createStatsdOutlet, openStatsdSocket } from '../node/metrics-statsd.ts';
 import { SystemProcessRunner } from '../node/process-runner.ts';
 import { SystemClock } from '../node/system-clock.ts';
+import { storeScript } from '../node/script-file.ts';
 import { SystemRandom } from '../node/system-random.ts';
 import type { DockerEngine, Logger, Metrics } from '../ports/index.ts';
 import {
@@ -71,10 +72,12 @@ import { refusalOf, warningsOf } from './not-yet.ts';
 import { dnsAddresses, dnsOptions, httpListeners, httpOptions, logLevelOf, registratorOptionsOf } from './options.ts';
 import { Persistence } from './persistence.ts';
 import { Registry } from './registry.ts';
+import { RemoteExec } from './remote-exec.ts';
 import { SignalHandler } from './signals.ts';
 import { AgentTokens } from './tokens.ts';
 import { UserEvents } from './user-events.ts';
 import { portolanRevision, portolanVersion } from './version.ts';
+import { watchEndpoint, Watches } from './watches.ts';
 
 /** What the agent needs of the process it runs in. */
 export interface AgentIo {
@@ -292,12 +295,26 @@ class RunningAgent {
       options: localStateOptions(config),
       onDirty: () => sync.trigger(),
     });
+    const shell = this.#io.env.SHELL || '/bin/sh';
+    const remoteExec = new RemoteExec({
+      caller: server.caller,
+      datacenter: config.datacenter,
+      nodeName: config.nodeName,
+      token: () => tokens.agent,
+      clock,
+      logger,
+      processRunner: new SystemProcessRunner({ clock }),
+      storeScript,
+      shell,
+      disabled: config.disableRemoteExec,
+    });
     const events = new UserEvents({
       nodeName: config.nodeName,
       services: () => state.serviceRecords,
       caller: server.caller,
       random,
       logger,
+      onRemoteExec: (event) => void remoteExec.handle(event),
     });
     const checks = createChecks({
       clock,
@@ -374,6 +391,8 @@ class RunningAgent {
       logger.info('Requesting shutdown');
       const services = mode === 'leave' && !config.registrator.leaveServices ? 'deregister-all' : 'leave-services';
       advertised.stop();
+      watches.stop();
+      remoteExec.stop();
       await Promise.all(registrators.map((registrator) => registrator.stop(services)));
       sync.stop();
       coordinateReports.stop();
@@ -400,6 +419,7 @@ class RunningAgent {
       tokens.configure(tokensOf(next.config));
       await dns.reload(dnsOptions(next.config));
       http.reload(httpOptions(next.config));
+      watches.replace(next.config.watches);
       if (metaChanged) sync.nodeInfoChanged();
     };
     const agent = new Agent(
@@ -458,6 +478,13 @@ class RunningAgent {
       logger: logger.named('dns'),
       metrics,
     });
+    const watches = new Watches({
+      clock,
+      logger: logger.named('watch'),
+      processRunner: new SystemProcessRunner({ clock }),
+      endpoint: () => watchEndpoint(httpListeners(config)),
+      shell,
+    });
     const signals = new SignalHandler({
       logger,
       clock,
@@ -501,6 +528,7 @@ class RunningAgent {
       this.#log.close();
       return 1;
     }
+    watches.replace(config.watches);
     for (const registrator of registrators) registrator.start();
     if (registrators.length > 0 && !isAddressGiven) advertised.start();
     if (!config.log.json) this.#io.stdout.write('==> Portolan agent running!\n');
