@@ -20,17 +20,12 @@ import * as query from './prepared-query.ts';
 import * as txn from './txn.ts';
 
 const { bool, bytes, byteString, fullList, fullMap, index, list, nullable, str } = shapes;
-const { dcRequest, dcSpecific, dcSpecificPlain, nodeSpecific, queryOptions, serviceSpecific, writeRequest } = parts;
+const { dcRequest, dcSpecific, nodeSpecific, queryOptions, rows, serviceSpecific, writeRequest } = parts;
 const { readOf, replyOf, writeOf } = acl;
 
 export interface CallShape<Request, Reply> {
   readonly request: Shape<Request>;
   readonly reply: Shape<Reply>;
-}
-
-/** A list that is nil when there is nothing to say, as it is with the peer; here it is never null. */
-function rows<T>(item: Shape<T>): Shape<readonly T[]> {
-  return fullList(item);
 }
 
 const sessions = replyOf('Sessions', list(kv.session));
@@ -39,7 +34,7 @@ const checks = replyOf('HealthChecks', rows(catalog.healthCheck));
 const instances = replyOf('Nodes', rows(catalog.checkServiceNode));
 const dump = replyOf('Dump', rows(catalog.nodeInfo));
 const coordinates = replyOf('Coordinates', rows(kv.nodeCoordinate));
-const intentions = replyOf('Intentions', rows(connect.intention));
+const intentions = replyOf('Intentions', fullList(connect.intention));
 const queries = replyOf('Queries', rows(query.preparedQuery));
 const caRoots = record<CARoots>(
   { ActiveRootID: str, TrustDomain: str, Roots: rows(connect.caRoot), ...parts.queryMetaFields },
@@ -47,7 +42,7 @@ const caRoots = record<CARoots>(
 );
 const legacyAcls = replyOf('ACLs', rows(acl.legacyAcl));
 const policies = replyOf('Policies', rows(acl.aclPolicy));
-const roles = replyOf('Roles', rows(acl.aclRole));
+const roles = replyOf('Roles', fullList(acl.aclRole));
 const eventFire = record<EventFireRequest>({
   Datacenter: str,
   Name: str,
@@ -77,13 +72,13 @@ const configurationSet = record<CallRequest<'ConnectCA.ConfigurationSet'>>(
 /** Every call of a front door. */
 export const callShapes: { readonly [M in CallName]: CallShape<CallRequest<M>, CallReply<M>> } = {
   'Status.Ping': { request: noArguments, reply: empty },
-  'Status.Leader': { request: dcSpecificPlain, reply: str },
-  'Status.Peers': { request: dcSpecificPlain, reply: rows(str) },
+  'Status.Leader': { request: dcSpecific, reply: str },
+  'Status.Peers': { request: dcSpecific, reply: rows(str) },
   'Catalog.Register': { request: catalog.registerRequest, reply: empty },
   'Catalog.Deregister': { request: catalog.deregisterRequest, reply: empty },
   'Catalog.ListDatacenters': { request: queryOptions, reply: rows(str) },
   'Catalog.ListNodes': { request: dcSpecific, reply: replyOf('Nodes', rows(catalog.node)) },
-  'Catalog.ListServices': { request: dcSpecific, reply: replyOf('Services', fullMap(rows(str))) },
+  'Catalog.ListServices': { request: dcSpecific, reply: replyOf('Services', fullMap(fullList(str))) },
   'Catalog.ServiceNodes': { request: serviceSpecific, reply: replyOf('ServiceNodes', rows(catalog.serviceNode)) },
   'Catalog.NodeServices': {
     request: nodeSpecific,
@@ -159,7 +154,7 @@ export const callShapes: { readonly [M in CallName]: CallShape<CallRequest<M>, C
   'ConfigEntry.Delete': { request: configEntry.configEntryRequest, reply: empty },
   'ConfigEntry.Get': { request: configEntry.configEntryQuery, reply: configEntry.configEntryResponse },
   'ConfigEntry.List': { request: configEntry.configEntryQuery, reply: configEntry.indexedConfigEntries },
-  'ACL.BootstrapTokens': { request: dcSpecificPlain, reply: acl.aclToken },
+  'ACL.BootstrapTokens': { request: dcSpecific, reply: acl.aclToken },
   'ACL.TokenRead': {
     request: acl.tokenGetRequest,
     reply: record<TokenReply>(
@@ -175,11 +170,11 @@ export const callShapes: { readonly [M in CallName]: CallShape<CallRequest<M>, C
   'ACL.TokenClone': { request: acl.tokenSetRequest, reply: acl.aclToken },
   'ACL.TokenSet': { request: acl.tokenSetRequest, reply: acl.aclToken },
   'ACL.TokenDelete': { request: writeOf('TokenID', str), reply: str },
-  'ACL.TokenList': { request: acl.tokenListRequest, reply: replyOf('Tokens', rows(acl.aclTokenStub)) },
+  'ACL.TokenList': { request: acl.tokenListRequest, reply: replyOf('Tokens', fullList(acl.aclTokenStub)) },
   'ACL.PolicyRead': { request: acl.policyGetRequest, reply: replyOf('Policy', nullable(acl.aclPolicy)) },
   'ACL.PolicySet': { request: writeOf('Policy', acl.aclPolicy), reply: acl.aclPolicy },
   'ACL.PolicyDelete': { request: writeOf('PolicyID', str), reply: str },
-  'ACL.PolicyList': { request: dcRequest, reply: replyOf('Policies', rows(acl.aclPolicyStub)) },
+  'ACL.PolicyList': { request: dcRequest, reply: replyOf('Policies', fullList(acl.aclPolicyStub)) },
   'ACL.RoleRead': { request: acl.roleGetRequest, reply: replyOf('Role', nullable(acl.aclRole)) },
   'ACL.RoleSet': { request: writeOf('Role', acl.aclRole), reply: acl.aclRole },
   'ACL.RoleDelete': { request: writeOf('RoleID', str), reply: str },
@@ -192,7 +187,7 @@ export const callShapes: { readonly [M in CallName]: CallShape<CallRequest<M>, C
   'ACL.BindingRuleDelete': { request: writeOf('BindingRuleID', str), reply: bool },
   'ACL.BindingRuleList': {
     request: readOf('AuthMethod', str),
-    reply: replyOf('BindingRules', rows(acl.aclBindingRule)),
+    reply: replyOf('BindingRules', fullList(acl.aclBindingRule)),
   },
   'ACL.AuthMethodRead': {
     request: readOf('AuthMethodName', str),
@@ -204,10 +199,10 @@ export const callShapes: { readonly [M in CallName]: CallShape<CallRequest<M>, C
   'ACL.Login': { request: acl.loginRequest, reply: acl.aclToken },
   'ACL.Logout': { request: writeRequest, reply: bool },
   'ACL.Authorize': { request: acl.authorizeRequest, reply: acl.authorizeReply },
-  'ACL.ReplicationStatus': { request: dcSpecificPlain, reply: acl.aclReplicationStatus },
+  'ACL.ReplicationStatus': { request: dcSpecific, reply: acl.aclReplicationStatus },
   'ACL.Apply': { request: acl.legacyAclRequest, reply: str },
   'ACL.Get': { request: readOf('ACL', str), reply: legacyAcls },
-  'ACL.List': { request: dcSpecificPlain, reply: legacyAcls },
+  'ACL.List': { request: dcSpecific, reply: legacyAcls },
 };
 
 /** Every call without a front door. */
@@ -226,7 +221,7 @@ export const serverCallShapes: {
     request: gateway.serviceConfigRequest,
     reply: gateway.serviceConfigResponse,
   },
-  'ACL.Bootstrap': { request: dcSpecificPlain, reply: acl.legacyAcl },
+  'ACL.Bootstrap': { request: dcSpecific, reply: acl.legacyAcl },
   'ACL.TokenBatchRead': {
     request: readOf('AccessorIDs', rows(str)),
     reply: record<ServerCalls['ACL.TokenBatchRead']['reply']>(

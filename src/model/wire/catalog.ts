@@ -19,7 +19,7 @@ import type {
   Upstream,
   Weights,
 } from '../catalog.ts';
-import { givenIndexFields, raftIndexFields, writeFields } from './parts.ts';
+import { givenIndexFields, raftIndexFields, rows, writeFields } from './parts.ts';
 
 const { any, bool, durationNs, fullList, fullMap, index, int, list, map, nullable, str } = shapes;
 
@@ -150,7 +150,7 @@ export const givenCheck = record<Given<HealthCheck>>({ ...checkFields, ...givenI
 export const checkServiceNode = record<CheckServiceNode>({
   Node: node,
   Service: nodeService,
-  Checks: fullList(healthCheck),
+  Checks: rows(healthCheck),
 });
 
 export const nodeInfo = record<NodeInfo>({

@@ -37,11 +37,14 @@ export const serviceInfo = record<ServiceInfo>({
   Checks: opt(list(healthCheck)),
   GatewayService: opt(nullable(gatewayService)),
 });
-const { Datacenter, NodeMetaFilters, ...restFields } = dcSpecificFields;
+const { NodeMetaFilters: _, Datacenter, ...restFields } = dcSpecificFields;
 /** Nobody can filter it by node metadata. */
-export const serviceDumpRequest = record<ServiceDumpRequest>(
-  { Datacenter, NodeMetaFilters, ServiceKind: opt(str), UseServiceKind: opt(bool), ...restFields },
-);
+export const serviceDumpRequest = record<Omit<ServiceDumpRequest, 'NodeMetaFilters'>>({
+  Datacenter,
+  ServiceKind: opt(str),
+  UseServiceKind: opt(bool),
+  ...restFields,
+});
 
 const stateFields = {
   Datacenter: str,

@@ -2,7 +2,7 @@
  * The parts that requests and replies share (reference/server-rpc.md §3.1). Fields stand in Go's order of declaration;
  * what the wire has and memory has not is in the second table of a `record`.
  */
-import { converted, opt, record, shapes } from '../../codec/index.ts';
+import { converted, opt, record, type Shape, shapes } from '../../codec/index.ts';
 import type {
   ChecksInStateRequest,
   DCRequest,
@@ -16,6 +16,11 @@ import type {
 } from '../query.ts';
 
 const { bool, durationNs, index, list, map, str } = shapes;
+
+/** A list that is never null in memory, and nil on the wire when it is empty: the peer's lists begin so. */
+export function rows<T>(item: Shape<T>): Shape<readonly T[]> {
+  return converted(list(item), { to: (items) => (items.length === 0 ? null : items), from: (items) => items ?? [] });
+}
 
 export const raftIndexFields = { CreateIndex: index, ModifyIndex: index };
 /** Of records in requests, which need not give them. */
@@ -55,8 +60,6 @@ export const dcSpecificFields = {
   ...queryOptionsFields,
 };
 export const dcSpecific = record<DCSpecificRequest>(dcSpecificFields);
-/** The same where memory knows no filters. */
-export const dcSpecificPlain = record<DCRequest>(dcFields, { NodeMetaFilters: map(str), Source: querySource });
 export const nodeSpecific = record<NodeSpecificRequest>({ Datacenter: str, Node: str, ...queryOptionsFields });
 export const checksInState = record<ChecksInStateRequest>({
   Datacenter: str,
