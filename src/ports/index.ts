@@ -10,3 +10,4 @@ export type { ProcessResult, ProcessRunner } from './process-runner.ts';
 export type { Random } from './random.ts';
 export type { Endpoint, Stream, StreamEvents, StreamListener, StreamNetwork } from './stream.ts';
 export type { Disk, DiskFile } from './disk.ts';
+export type { TlsClient, TlsServer, TlsStream } from './tls.ts';

@@ -1,0 +1,182 @@
+/**
+ * The server's side of net/rpc: reads requests off a stream, one after another, and answers each before it looks at the
+ * next, as clients expect (reference/server-rpc.md §2.1, §2.2). Streams do not wait for each other.
+ */
+import { decodeShape, MsgpackStream, type Shape } from '../codec/index.ts';
+import type { Endpoint, Logger, Stream } from '../ports/index.ts';
+import { encodeErrorReply, encodeReply, type MethodTable, requestHead } from './message.ts';
+
+/** Far above what a client of ours or theirs sends: a transaction or a KV value has at most 512 KiB. */
+const requestBytesMax = 64 * 1024 * 1024;
+/** Requests that a client may write ahead of their answers, bytes, before it is made to wait. */
+const aheadBytesMax = 1024 * 1024;
+
+export interface RpcContext {
+  /** Who asks. */
+  readonly remote: Endpoint;
+  /** Aborted when the stream is gone, so that nobody waits for the answer any more. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Answers one call. What it throws becomes the error text of the answer.
+ * @param request as the method's shape reads it.
+ * @returns what the method's shape writes.
+ */
+export type RpcHandler = (method: string, request: unknown, context: RpcContext) => Promise<unknown>;
+
+export interface RpcServer {
+  /** Serves a stream until it ends. */
+  serve(stream: Stream): void;
+}
+
+export function createRpcServer(options: {
+  readonly shapes: MethodTable;
+  readonly handler: RpcHandler;
+  readonly logger: Logger;
+}): RpcServer {
+  const services = new Set(Object.keys(options.shapes).map((method) => method.slice(0, method.lastIndexOf('.'))));
+  return { serve: (stream) => void new Conversation(stream, { ...options, services }) };
+}
+
+interface ConversationOptions {
+  readonly shapes: MethodTable;
+  readonly services: ReadonlySet<string>;
+  readonly handler: RpcHandler;
+  readonly logger: Logger;
+}
+
+interface Head {
+  readonly ServiceMethod: string;
+  readonly Seq: bigint;
+}
+
+class Conversation {
+  readonly #stream: Stream;
+  readonly #options: ConversationOptions;
+  readonly #input = new MsgpackStream(requestBytesMax);
+  readonly #abort = new AbortController();
+  #head: Head | undefined;
+  #busy = false;
+  /** The peer sends no more. */
+  #ended = false;
+  /** We say no more. */
+  #over = false;
+  /** Resolved by the stream's drain: a client that reads slowly gets its next answer later. */
+  #drained: (() => void) | undefined;
+
+  constructor(stream: Stream, options: ConversationOptions) {
+    this.#stream = stream;
+    this.#options = options;
+    stream.subscribe({
+      onData: (bytes) => {
+        if (this.#over) return;
+        this.#input.push(bytes);
+        if (this.#busy && this.#input.bufferedBytes > aheadBytesMax) stream.pause();
+        this.#next();
+      },
+      onEnd: () => {
+        this.#ended = true;
+        if (!this.#busy) this.#finish();
+      },
+      onDrain: () => this.#drained?.(),
+      onClose: () => {
+        this.#over = true;
+        this.#drained?.();
+        this.#abort.abort(new Error('the caller is gone'));
+      },
+    });
+  }
+
+  /** Starts on the next request if it is here in full. */
+  #next(): void {
+    if (this.#busy || this.#over) return;
+    let body: Uint8Array | undefined;
+    try {
+      this.#head ??= this.#readHead();
+      if (this.#head === undefined) return;
+      body = this.#input.next();
+    } catch (error) {
+      // Who does not speak the protocol gets no answer in it.
+      this.#options.logger.debug('closing an RPC stream', { from: this.#stream.remote.address, err: errorText(error) });
+      this.#finish();
+      return;
+    }
+    if (body === undefined) return;
+    const head = this.#head;
+    this.#head = undefined;
+    this.#busy = true;
+    void this.#answer(head, body).finally(() => {
+      this.#busy = false;
+      if (this.#over) return;
+      this.#stream.resume();
+      this.#next();
+      if (this.#ended && !this.#busy) this.#finish();
+    });
+  }
+
+  #readHead(): Head | undefined {
+    const bytes = this.#input.next();
+    return bytes === undefined ? undefined : decodeShape(requestHead, bytes);
+  }
+
+  async #answer(head: Head, body: Uint8Array): Promise<void> {
+    const method = head.ServiceMethod;
+    const shape = Object.hasOwn(this.#options.shapes, method) ? this.#options.shapes[method] : undefined;
+    if (shape === undefined) return this.#refuse(head, missingText(method, this.#options.services));
+    let request: unknown;
+    try {
+      request = decodeShape(shape.request, body);
+    } catch (error) {
+      return this.#refuse(head, `rpc: error decoding the request of ${method}: ${errorText(error)}`);
+    }
+    let answer: Uint8Array;
+    try {
+      const reply = await this.#options.handler(method, request, {
+        remote: this.#stream.remote,
+        signal: this.#abort.signal,
+      });
+      answer = encodeReply(method, head.Seq, shape.reply as Shape<unknown, unknown>, reply);
+    } catch (error) {
+      answer = encodeErrorReply(method, head.Seq, errorText(error));
+    }
+    if (!this.#over && !this.#stream.write(answer)) await this.#drain();
+  }
+
+  #drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained = () => {
+        this.#drained = undefined;
+        resolve();
+      };
+    });
+  }
+
+  /** Answers what cannot be a call, and ends the stream. */
+  #refuse(head: Head, error: string): void {
+    if (this.#over) return;
+    this.#stream.write(encodeErrorReply(head.ServiceMethod, head.Seq, error));
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#stream.end();
+    // What still comes is not for us, and must not be kept.
+    this.#stream.resume();
+  }
+}
+
+/** The words of the peer, on which its clients' fallbacks depend (§2.2). */
+function missingText(method: string, services: ReadonlySet<string>): string {
+  const dot = method.lastIndexOf('.');
+  if (dot < 0) return `rpc: service/method request ill-formed: ${method}`;
+  return services.has(method.slice(0, dot)) ? `rpc: can't find method ${method}` : `rpc: can't find service ${method}`;
+}
+
+/** An answer with an empty text would be a success. */
+function errorText(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text === '' ? 'rpc: the call failed' : text;
+}
