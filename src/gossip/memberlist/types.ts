@@ -124,6 +124,8 @@ export interface Memberlist {
   readonly numAlive: number;
   /** All records, dead and left ones too: the n of the formulas. */
   readonly numRecords: number;
+  /** Statements waiting to be spread; a gauge of how busy the pool is. */
+  readonly queuedBroadcasts: number;
 
   /** Binds and begins. @throws Error when an address cannot be bound or the options make no sense. */
   start(): Promise<void>;
