@@ -1,0 +1,13 @@
+/**
+ * The registered name of a TLS cipher suite as OpenSSL calls it: `TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256` is its
+ * `ECDHE-RSA-AES128-SHA256`. Suites of TLS 1.3 have one name only and stay.
+ */
+export function opensslCipherSuite(name: string): string {
+  const [, exchange, cipher] = /^TLS_(\w+)_WITH_(\w+)$/.exec(name) ?? [];
+  if (exchange === undefined || cipher === undefined) return name;
+  const words = cipher
+    .replace('3DES_EDE_CBC', 'DES_CBC3')
+    .replace(/AES_(\d+)_(?:CBC_)?/, 'AES$1_')
+    .replace('RC4_128', 'RC4');
+  return (exchange === 'RSA' ? words : `${exchange}_${words}`).replaceAll('_', '-');
+}
