@@ -1,5 +1,7 @@
 export { aclPolicyHash, aclRoleHash, aclTokenHash } from './acl-hash.ts';
 export { type AclCommandName, type AclCommands, type AclSnapshot, type AclTables, isLegacyToken } from './acl.ts';
+export { type Chunk, ChunkAssembler, ChunkError, chunksOf, type WaitingChunk } from './chunks.ts';
+export { decodeCommand, encodeCommand, UnknownCommandError } from './command-codec.ts';
 export { type Command, type CommandName, commandNumbers, type CommandOf, type CommandResult } from './command.ts';
 export type { TombstoneRequest } from './command.ts';
 export { isOfOurSpace, isPoint } from './coordinates.ts';

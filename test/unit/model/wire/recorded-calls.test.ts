@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { decodeMsgpack, decodeShape, encodeShape, type Shape } from '../../../../src/codec/index.ts';
 import { callShapes, serverCallShapes } from '../../../../src/model/wire/index.ts';
+import { differing } from './differing.ts';
 
 interface Recorded {
   readonly method?: string;
@@ -72,20 +73,4 @@ function sameAgain(method: string, shape: Shape<unknown>, hex: string, sparse: b
     (path) => !exceptions.some(([methods, paths]) => methods.test(method) && paths.test(path)),
   );
   expect(differences).toEqual([]);
-}
-
-/** Paths at which two values differ; fields that only `b` has do not count when `a` is sparse. */
-function* differing(a: unknown, b: unknown, path: string, sparse: boolean): Generator<string> {
-  if (a instanceof Uint8Array && b instanceof Uint8Array) {
-    if (Buffer.compare(a, b) !== 0) yield path;
-  } else if (isContainer(a) && isContainer(b) && Array.isArray(a) === Array.isArray(b)) {
-    for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
-      if (sparse && !(key in a)) continue;
-      yield* differing(a[key], b[key], path === '' ? key : `${path}.${key}`, sparse);
-    }
-  } else if (!Object.is(a, b)) yield path;
-}
-
-function isContainer(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null;
 }
