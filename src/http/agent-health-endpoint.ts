@@ -8,7 +8,7 @@ import {
   type NodeService,
   serviceMaintenanceCheckPrefix,
 } from '../model/index.ts';
-import { type Answer, Body, type Header, HttpError, json } from './answer.ts';
+import { type Answer, Body, type Header, headerValue, HttpError, json } from './answer.ts';
 import type { Api } from './api.ts';
 import { agentHealthCheckView, agentServiceView } from './record-json.ts';
 import type { ApiRequest } from './request.ts';
@@ -93,7 +93,7 @@ function wantsText(request: ApiRequest): boolean {
 }
 
 function reasonHeader(reason: string): Header {
-  return ['X-Consul-Reason', reason];
+  return ['X-Consul-Reason', headerValue(reason)];
 }
 
 function plain(status: number, reason: string): Answer {

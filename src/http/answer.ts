@@ -60,6 +60,17 @@ export interface Answer {
 export const textType = 'text/plain; charset=utf-8';
 const jsonHeader: Header = ['Content-Type', 'application/json'];
 
+/**
+ * Any text as the value of a header: bytes as they are in UTF-8, blanks for what would end the line. Node.js refuses
+ * others, at a point where only the process can end.
+ */
+export function headerValue(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return Buffer.from(text)
+    .toString('latin1')
+    .replaceAll(/[\0-\x08\x0a-\x1f\x7f]/g, ' ');
+}
+
 /** An answer without body. */
 export function empty(status = 200, headers: readonly Header[] = []): Answer {
   return { status, headers, body: null };

@@ -52,6 +52,11 @@ export class AgentProcess {
     return this.#child?.pid ?? 0;
   }
 
+  /** Whether it ended by itself. */
+  get exited(): boolean {
+    return this.#child === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
   /** Everything it wrote so far, over all starts. */
   get log(): string {
     return this.#log;

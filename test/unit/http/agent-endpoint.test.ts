@@ -386,6 +386,16 @@ describe('health of a local service', () => {
     expect((JSON.parse(got.body) as unknown[]).length).toBe(2);
   });
 
+  test('a name that no header can hold', async () => {
+    const { get } = await start();
+    const got = await get('/v1/agent/health/service/id/%E5%90%8D');
+    expect([got.status, got.headers['X-Consul-Reason']]).toEqual([
+      404,
+      `ServiceId ${Buffer.from('名').toString('latin1')} not found`,
+    ]);
+    expect(got.body).toContain('名 not found');
+  });
+
   test('what is not there', async () => {
     const { get } = await start();
     const path = '/v1/agent/health/service';
