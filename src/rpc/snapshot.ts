@@ -28,6 +28,9 @@ const mapBytesMax = 64 * 1024;
 /** From the request to the answer map: a restore is committed by then. */
 export const snapshotTimeoutMsDefault = 600_000;
 
+/** How long a server reads over what a client still sends after the answer. */
+const lingerMs = 10_000;
+
 /** An archive, piece by piece. */
 export type Archive = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
@@ -66,7 +69,7 @@ export async function requestSnapshot(
     const reply = decodeShape(snapshotReply, await readMap(bytes));
     if (reply.Error !== '') throw new RpcError('server', reply.Error);
     await sent;
-    return { reply, archive: bytes.rest() };
+    return { reply, archive: bytes.restAndClose() };
   } catch (error) {
     bytes.destroy();
     if (gaveUp !== undefined) throw gaveUp;
@@ -94,7 +97,7 @@ export type SnapshotHandler = (
 export async function serveSnapshot(
   stream: Stream,
   handler: SnapshotHandler,
-  options: { readonly logger: Logger },
+  options: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<void> {
   const bytes = new StreamBytes(stream);
   try {
@@ -106,12 +109,17 @@ export async function serveSnapshot(
     await bytes.write(encodeShape(snapshotReply, answer.reply));
     await sendArchive(bytes, answer.archive ?? []);
     // The rest of an archive that was refused is read over, or the client would see a broken connection first.
-    while ((await bytes.next()) !== null);
+    const deadline = options.clock.after(lingerMs, () => bytes.destroy());
+    await readOver(bytes).finally(() => deadline.cancel());
   } catch (error) {
     const err = error instanceof Error ? error.message : String(error);
     options.logger.warn('a snapshot connection failed', { from: stream.remote.address, err });
   }
   bytes.destroy();
+}
+
+async function readOver(bytes: StreamBytes): Promise<void> {
+  while ((await bytes.next()) !== null);
 }
 
 async function sendArchive(bytes: StreamBytes, archive: Archive): Promise<void> {

@@ -63,14 +63,17 @@ export class StreamBytes {
     this.#buffered += bytes.length;
   }
 
-  /** What is left, piece by piece; leaving the loop early gives the stream up. */
+  /** What is left, piece by piece. */
   async *rest(): AsyncGenerator<Uint8Array, void, void> {
-    let finished = false;
+    for (let piece = await this.next(); piece !== null; piece = await this.next()) yield piece;
+  }
+
+  /** The same; whether read to the end or left early, the stream is over then. */
+  async *restAndClose(): AsyncGenerator<Uint8Array, void, void> {
     try {
-      for (let piece = await this.next(); piece !== null; piece = await this.next()) yield piece;
-      finished = true;
+      yield* this.rest();
     } finally {
-      if (!finished) this.#stream.destroy();
+      this.#stream.destroy();
     }
   }
 
