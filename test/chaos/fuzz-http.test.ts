@@ -118,16 +118,18 @@ test(
   `${fuzzRequests} requests over ${routes.length} routes`,
   async () => {
     expect(routes.length).toBeGreaterThan(100);
-    const draw = new Draw(fuzzSeed);
     const heaps: number[] = [];
     const statuses = new Map<number | string, number>();
-    const clients = Array.from({ length: parallel }, () => new RawHttp(ports.http));
+    const clients = Array.from({ length: parallel }, (_, at) => ({
+      http: new RawHttp(ports.http),
+      draw: new Draw(fuzzSeed + at),
+    }));
     let sent = 0;
-    const work = async (client: RawHttp, until: number): Promise<void> => {
+    const work = async ({ http, draw }: (typeof clients)[number], until: number): Promise<void> => {
       while (sent < until) {
         sent++;
         const { bytes, isHead, mayWait } = fuzzRequest(draw, token);
-        const outcome = await client.ask(bytes, mayWait ? patienceMs : answerLimitMs, isHead, mayWait);
+        const outcome = await http.ask(bytes, mayWait ? patienceMs : answerLimitMs, isHead, mayWait);
         const status = typeof outcome === 'string' ? outcome : outcome.status;
         statuses.set(status, (statuses.get(status) ?? 0) + 1);
         const about = (): string => `seed ${fuzzSeed}, request ${sent}: ${bytes.toString('latin1').slice(0, 2_000)}`;
@@ -150,7 +152,7 @@ test(
         heaps.push(await gauge.heapBytes(agent));
       }
     } finally {
-      for (const client of clients) client.close();
+      for (const { http } of clients) http.close();
       const seconds = (performance.now() - started) / 1000;
       const counts = [...statuses]
         .toSorted(([a], [b]) => (String(a) < String(b) ? -1 : 1))

@@ -105,8 +105,9 @@ process.on('SIGUSR2', () => {
   }
 }
 
-/** Resident memory now, bytes. */
+/** Resident memory now, bytes; NaN when the process is gone. */
 export function residentBytes(agent: AgentProcess): number {
+  if (agent.exited) return Number.NaN;
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${agent.pid}/status`, 'utf8'))?.[1]) * 1024;
 }
 

@@ -16,7 +16,10 @@ export interface FuzzRequest {
   readonly mayWait: boolean;
 }
 
-type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+interface JsonObject {
+  readonly [key: string]: Json;
+}
+type Json = null | boolean | number | string | readonly Json[] | JsonObject;
 
 /** Every path that a handler of src/http is registered for. */
 export const routes: readonly string[] = [
@@ -48,7 +51,7 @@ function harmless(value: Json): Json {
   return Object.fromEntries(
     Object.entries(value)
       .filter(([key]) => !reachesOut.test(key))
-      .map(([key, item]) => [key, harmless(item as Json)]),
+      .map(([key, item]) => [key, harmless(item)]),
   );
 }
 
@@ -158,8 +161,8 @@ function withHole(draw: Draw, value: Json): Json {
   if (value === null || typeof value !== 'object') return hole;
   const keys = Object.keys(value);
   const at = draw.integer(keys.length + 1);
-  if (at === keys.length) return { ...value, Bogus: hole };
-  const entries = Object.entries(value).map(([key, item], i) => [key, i === at ? withHole(draw, item as Json) : item]);
+  if (at === keys.length) return { ...(value as JsonObject), Bogus: hole };
+  const entries = Object.entries(value).map(([key, item], i) => [key, i === at ? withHole(draw, item) : item]);
   return Object.fromEntries(entries) as Json;
 }
 

@@ -393,7 +393,6 @@ describe('health of a local service', () => {
       404,
       `ServiceId ${Buffer.from('名').toString('latin1')} not found`,
     ]);
-    expect(got.body).toContain('名 not found');
   });
 
   test('what is not there', async () => {
