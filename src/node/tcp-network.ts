@@ -2,6 +2,7 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { hostPort } from '../lib/index.ts';
 import type { Endpoint, Stream, StreamEvents, StreamListener, StreamNetwork } from '../ports/index.ts';
+import { socketProblem } from './socket-errors.ts';
 import { plainAddress } from './udp-network.ts';
 
 /** Connections the kernel holds until they are accepted. */
@@ -35,7 +36,7 @@ export class TcpNetwork implements StreamNetwork {
       };
       const onAbort = (): void => fail(signal!.reason as Error);
       const onError = (error: NodeJS.ErrnoException): void =>
-        fail(new Error(`${dial}: ${dialProblem(error)}`, { cause: error }));
+        fail(new Error(`${dial}: ${socketProblem(error)}`, { cause: error }));
       const onConnect = (): void => {
         settle();
         resolve(new TcpStream(socket));
@@ -59,7 +60,7 @@ export class TcpNetwork implements StreamNetwork {
     );
     return new Promise((resolve, reject) => {
       server.once('error', (error) =>
-        reject(new Error(`listen tcp ${hostPort(at.address, at.port)}: ${error.message}`, { cause: error })),
+        reject(new Error(`listen tcp ${hostPort(at.address, at.port)}: ${socketProblem(error)}`, { cause: error })),
       );
       server.listen({ host: at.address, port: at.port, backlog, exclusive: true }, () => {
         server.removeAllListeners('error');
@@ -84,22 +85,6 @@ function closeServer(server: Server): Promise<void> {
   });
 }
 
-/** Texts as Go's, which people look up. */
-function dialProblem(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case 'ECONNREFUSED':
-      return 'connect: connection refused';
-    case 'EHOSTUNREACH':
-      return 'connect: no route to host';
-    case 'ENETUNREACH':
-      return 'connect: network is unreachable';
-    case 'ETIMEDOUT':
-      return 'i/o timeout';
-    default:
-      return error.message;
-  }
-}
-
 class TcpStream implements Stream {
   readonly local: Endpoint;
   readonly remote: Endpoint;
@@ -110,11 +95,14 @@ class TcpStream implements Stream {
   #isClosed = false;
   #isCloseDelivered = false;
 
-  /** @param socket connected, paused. */
-  constructor(socket: Socket) {
+  /**
+   * @param socket connected, paused.
+   * @param ends where it leads, for a socket that does not know.
+   */
+  constructor(socket: Socket, ends: Pick<Stream, 'local' | 'remote'> = endsOf(socket)) {
     this.#socket = socket;
-    this.local = { address: plainAddress(socket.localAddress ?? ''), port: socket.localPort ?? 0 };
-    this.remote = { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 };
+    this.local = ends.local;
+    this.remote = ends.remote;
     socket.on('error', (error) => (this.#error = error));
     socket.on('close', () => {
       this.#isClosed = true;
@@ -167,4 +155,11 @@ class TcpStream implements Stream {
     this.#isCloseDelivered = true;
     this.#events.onClose(this.#error);
   }
+}
+
+function endsOf(socket: Socket): Pick<Stream, 'local' | 'remote'> {
+  return {
+    local: { address: plainAddress(socket.localAddress ?? ''), port: socket.localPort ?? 0 },
+    remote: { address: plainAddress(socket.remoteAddress ?? ''), port: socket.remotePort ?? 0 },
+  };
 }

@@ -6,6 +6,7 @@ import { createSocket, type RemoteInfo } from 'node:dgram';
 import { isIPv4, isIPv6 } from 'node:net';
 import { hostPort } from '../lib/index.ts';
 import type { DatagramNetwork, DatagramSocket, Endpoint } from '../ports/index.ts';
+import { socketProblem } from './socket-errors.ts';
 
 /** Receive buffer to ask for, bytes; the kernel gives what `net.core.rmem_max` allows. */
 const receiveBufferBytes = 2 * 1024 * 1024;
@@ -23,7 +24,7 @@ export class UdpNetwork implements DatagramNetwork {
     return new Promise((resolve, reject) => {
       socket.once('error', (error) => {
         socket.close();
-        reject(new Error(`listen udp ${hostPort(at.address, at.port)}: ${error.message}`, { cause: error }));
+        reject(new Error(`listen udp ${hostPort(at.address, at.port)}: ${socketProblem(error)}`, { cause: error }));
       });
       socket.bind({ address: at.address, port: at.port, exclusive: true }, () => {
         socket.removeAllListeners('error');

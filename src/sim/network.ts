@@ -438,8 +438,8 @@ class SimStream implements Stream {
 
   destroy(): void {
     if (this.#closed !== undefined) return;
-    const isClean = this.#isEndSent || this.#queuedBytes === 0;
-    this.#send(() => this.peer.#onPeerGone(isClean));
+    if (this.#queuedBytes > 0) this.#send(() => this.peer.#close(resetError()));
+    else if (!this.#isEndSent) this.#send(() => this.peer.#arrive('end'));
     this.#close(null);
   }
 
@@ -448,7 +448,7 @@ class SimStream implements Stream {
     if (this.#closed !== undefined) return;
     this.#closed = { error: null };
     this.#isCloseDelivered = true;
-    this.#send(() => this.peer.#close(new Error('read: connection reset by peer')));
+    this.#send(() => this.peer.#close(resetError()));
   }
 
   #pump(): void {
@@ -485,20 +485,14 @@ class SimStream implements Stream {
   }
 
   #arrive(piece: Uint8Array | 'end'): void {
-    if (this.#closed !== undefined) return;
+    if (this.#closed !== undefined) {
+      // Nobody reads here any more, which the writer learns, as with TCP, from the answer to what it wrote.
+      if (piece !== 'end') this.#send(() => this.peer.#close(resetError()));
+      return;
+    }
     this.#inbox.push(piece);
     this.#deliver();
   }
-
-  #onPeerGone(isClean: boolean): void {
-    if (isClean || this.#hasDeliveredEnd) {
-      if (!this.#hasDeliveredEnd && !this.#inbox.includes('end')) this.#arrive('end');
-      if (this.#inbox.length === 0) this.#close(null);
-      else this.#closeAfterInbox = true;
-    } else this.#close(new Error('read: connection reset by peer'));
-  }
-
-  #closeAfterInbox = false;
 
   #deliver(): void {
     if (this.#events === undefined || this.#isCloseDelivered) return;
@@ -513,7 +507,6 @@ class SimStream implements Stream {
         this.#events.onData(piece);
       }
     }
-    if (this.#closeAfterInbox && this.#inbox.length === 0) this.#close(null);
     if (this.#closed !== undefined && !this.#isCloseDelivered) {
       this.#isCloseDelivered = true;
       this.#events.onClose(this.#closed.error);
@@ -546,6 +539,10 @@ class SimStream implements Stream {
   #soon(run: () => void): void {
     this.#network.clock.after(0, () => this.#host.whenAwake(run));
   }
+}
+
+function resetError(): Error {
+  return new Error('read: connection reset by peer');
 }
 
 function linkKey(from: string, to: string): string {
