@@ -14,12 +14,17 @@ import { agent } from './commands/agent.ts';
 import { catalogDatacenters } from './commands/catalog-datacenters.ts';
 import { catalogNodes } from './commands/catalog-nodes.ts';
 import { catalogServices } from './commands/catalog-services.ts';
+import { configWrite } from './commands/config-write.ts';
+import { connectCa } from './commands/connect-ca.ts';
+import { connectExpose } from './commands/connect-expose.ts';
 import { doctor } from './commands/doctor.ts';
+import { exec } from './commands/exec.ts';
 import { forceLeave } from './commands/force-leave.ts';
 import { health } from './commands/health.ts';
 import { info } from './commands/info.ts';
 import { join } from './commands/join.ts';
 import { keygen } from './commands/keygen.ts';
+import { keyring } from './commands/keyring.ts';
 import { kvDelete } from './commands/kv-delete.ts';
 import { kvExport } from './commands/kv-export.ts';
 import { kvGet } from './commands/kv-get.ts';
@@ -37,6 +42,7 @@ import { registratorExplain } from './commands/registrator-explain.ts';
 import { reload } from './commands/reload.ts';
 import { servicesDeregister } from './commands/services-deregister.ts';
 import { servicesRegister } from './commands/services-register.ts';
+import { snapshot } from './commands/snapshot.ts';
 import { validate } from './commands/validate.ts';
 import { version } from './commands/version.ts';
 import { watch } from './commands/watch.ts';
@@ -72,8 +78,12 @@ const commands: readonly Command[] = [
   configDelete,
   configList,
   configRead,
+  configWrite,
+  ...connectCa,
+  connectExpose,
   doctor,
   event,
+  exec,
   forceLeave,
   health,
   info,
@@ -84,6 +94,7 @@ const commands: readonly Command[] = [
   intentionMatch,
   join,
   keygen,
+  keyring,
   kvDelete,
   kvExport,
   kvGet,
@@ -106,6 +117,7 @@ const commands: readonly Command[] = [
   rtt,
   servicesDeregister,
   servicesRegister,
+  ...snapshot,
   validate,
   version,
   watch,
@@ -126,7 +138,15 @@ const groups: Readonly<Record<string, { readonly summary: string; readonly descr
     summary: 'Ask the catalog',
     description: 'Asks the catalog, the list of everything that is registered in a datacenter.',
   },
-  config: { summary: 'Read and delete config entries', description: 'Reads and deletes config entries.' },
+  config: {
+    summary: 'Read, write and delete config entries',
+    description: 'Reads, writes and deletes config entries: settings of services and gateways for the whole cluster.',
+  },
+  connect: {
+    summary: 'Look after the service mesh',
+    description: 'Manages the certificate authority and the gateways of the service mesh.',
+  },
+  'connect ca': { summary: 'The certificate authority', description: 'Manages the certificate authority of the mesh.' },
   intention: {
     summary: 'Say which service may talk to which',
     description: 'Manages intentions: which service may open connections to which, through the mesh.',
@@ -138,6 +158,10 @@ const groups: Readonly<Record<string, { readonly summary: string; readonly descr
   },
   'operator autopilot': { summary: "Autopilot's settings", description: "Prints and changes autopilot's settings." },
   'operator raft': { summary: 'The Raft configuration', description: 'Shows and mends the Raft configuration.' },
+  snapshot: {
+    summary: 'Save and restore the state of the servers',
+    description: 'Saves all state of the servers into a file, inspects such files, and restores them.',
+  },
   services: {
     summary: 'Register services with the agent',
     description: 'Registers services with the agent, and removes them.',

@@ -21,3 +21,4 @@ export { acquireLock, type HeldLock, lockKey, type LockOptions } from './lock.ts
 export { serviceRegistrationBody } from './service-registration.ts';
 export { createHttpBackend, RegistrationRefusedError } from './registration-backend.ts';
 export { askWatch, followWatch, type WatchPlan, watchPlan, type WatchSubject } from './watch-plan.ts';
+export { RemoteExecution, type RemoteJob, type RemoteNews } from './remote-exec.ts';

@@ -24,3 +24,4 @@ export { compileHil, HilError, type HilScope } from './hil.ts';
 export { decodeUserEvent, encodeUserEvent, UserEventError, type UserEventFields } from './user-event.ts';
 export { HclError, type HclObject, type HclValue, parseHcl } from './hcl.ts';
 export * from './msgpack/index.ts';
+export { TarError, type TarEvents, type TarFile, TarReader, writeTar } from './tar.ts';
