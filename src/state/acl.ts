@@ -79,7 +79,8 @@ export interface AclSnapshot {
   readonly bindingRules: readonly ACLBindingRule[];
 }
 
-const bootstrapRow = 'acl-token-bootstrap';
+/** When the first management token was made. */
+export const bootstrapRow = 'acl-token-bootstrap';
 const lower = (text: string): string => text.toLowerCase();
 
 export class AclTables {
@@ -218,6 +219,27 @@ export class AclTables {
     const { list } = this.#rules;
     const result = method === '' ? list : list.filter(({ AuthMethod }) => lower(AuthMethod) === lower(method));
     return { index: this.#rules.index, result };
+  }
+
+  /** Rows of a snapshot, as they are. */
+  restoreToken(tx: Transaction, token: ACLToken): void {
+    this.#putToken(tx, token);
+  }
+
+  restorePolicy(tx: Transaction, policy: ACLPolicy): void {
+    this.#policies.put(tx, Object.freeze(policy));
+  }
+
+  restoreRole(tx: Transaction, role: ACLRole): void {
+    this.#roles.put(tx, Object.freeze(role));
+  }
+
+  restoreBindingRule(tx: Transaction, rule: ACLBindingRule): void {
+    this.#rules.put(tx, Object.freeze(rule));
+  }
+
+  restoreAuthMethod(tx: Transaction, method: ACLAuthMethod): void {
+    this.#methods.put(tx, Object.freeze(method));
   }
 
   /** The first management token: once, or once more for who knows the index of the last time. */

@@ -10,6 +10,11 @@ export class AutopilotRow {
     return this.#config;
   }
 
+  /** The row of a snapshot, as it is. */
+  restore(config: AutopilotConfig): void {
+    this.#config = Object.freeze(config);
+  }
+
   put(tx: Transaction, config: AutopilotConfig): void {
     const before = this.#config;
     this.#config = Object.freeze({

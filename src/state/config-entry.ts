@@ -67,6 +67,11 @@ export class ConfigEntryTable {
     return this.#table.ofPrefix(keyOf(kind, '')) as readonly ConfigEntryOf<K>[];
   }
 
+  /** A row of a snapshot, as it is. */
+  restore(tx: Transaction, entry: ConfigEntry): void {
+    this.#table.put(tx, Object.freeze(entry));
+  }
+
   apply(tx: Transaction, { Op, Entry }: ConfigEntryRequest): boolean | null {
     const key = keyOf(Entry.Kind, Entry.Name);
     const before = this.#table.get(key);

@@ -51,6 +51,11 @@ export class CoordinateTable {
     this.#rows.move(tx, tableName);
   }
 
+  /** A row of a snapshot, as it is. */
+  restore(tx: Transaction, coordinate: NodeCoordinate): void {
+    this.#table.put(tx, Object.freeze(coordinate));
+  }
+
   /** For a node that goes. */
   deleteOfNode(tx: Transaction, node: string): void {
     for (const { Segment } of this.ofNode(node).result) {

@@ -20,6 +20,9 @@ export class IndexRows {
   /** By lower-cased key: names compare without regard to case. */
   readonly #rows = new Map<string, IndexRow>();
 
+  /** While a snapshot is restored a row only rises: records stand in order of names, not of indexes. */
+  restoring = false;
+
   /** 0 when the row was never written. */
   get(key: string): number {
     return this.#rows.get(key)?.Value ?? this.#rows.get(key.toLowerCase())?.Value ?? 0;
@@ -42,8 +45,14 @@ export class IndexRows {
     const lower = key.toLowerCase();
     const before = this.#rows.get(lower);
     if (before?.Value === value && before.Key === key) return;
+    if (this.restoring && (before?.Value ?? 0) > value) return;
     this.#rows.set(lower, { Key: key, Value: value });
     tx.onRollback(() => this.#putBack(lower, before));
+  }
+
+  /** Takes over a row of a snapshot, which is right whatever the records have made of it. */
+  restore(row: IndexRow): void {
+    this.#rows.set(row.Key.toLowerCase(), Object.freeze(row));
   }
 
   delete(tx: Transaction, key: string): void {

@@ -10,6 +10,8 @@ export { gatewayServices, ingressHealth, meshHealth, meshNodes, serviceDump } fr
 export type { IndexRow } from './index-rows.ts';
 export type { KvTable, Tombstone } from './kv-table.ts';
 export type { SessionChange } from './session-table.ts';
+export { type CommandEntry, ReplicatedState } from './replicated-state.ts';
+export { SnapshotError, SnapshotRestore, writeSnapshot } from './snapshot/index.ts';
 export { type Answer, StateStore, type StateSnapshot } from './store.ts';
 export { isUuid } from './uuid.ts';
 export { watchKeys } from './watches.ts';

@@ -59,6 +59,11 @@ export class IntentionTable {
     return { index, result: result.filter(covers) };
   }
 
+  /** A row of a snapshot, as it is. */
+  restore(tx: Transaction, intention: Intention): void {
+    this.#table.put(tx, Object.freeze(intention));
+  }
+
   apply(tx: Transaction, { Op, Intention: wanted }: IntentionRequest): void {
     switch (Op) {
       case 'create':

@@ -83,6 +83,11 @@ export class QueryTable {
     }
   }
 
+  /** A row of a snapshot, as it is. */
+  restore(tx: Transaction, query: PreparedQuery): void {
+    this.#table.put(tx, Object.freeze(query));
+  }
+
   /** Deletes what is bound to the session. */
   deleteOfSession(tx: Transaction, session: string): void {
     for (const query of this.#table.list) {

@@ -163,21 +163,20 @@ export const nodeInfo = record<NodeInfo>({
   Checks: fullList(healthCheck),
 });
 
-export const registerRequest = record<RegisterRequest>(
-  {
-    ...writeFields,
-    ID: opt(str),
-    Node: str,
-    Address: str,
-    TaggedAddresses: opt(map(str)),
-    NodeMeta: opt(map(str)),
-    Service: opt(nullable(givenService)),
-    Check: opt(nullable(givenCheck)),
-    Checks: opt(list(givenCheck)),
-    SkipNodeUpdate: opt(bool),
-  },
-  raftIndexFields,
-);
+export const registerFields = {
+  Datacenter: str,
+  ID: opt(str),
+  Node: str,
+  Address: str,
+  TaggedAddresses: opt(map(str)),
+  NodeMeta: opt(map(str)),
+  Service: opt(nullable(givenService)),
+  Check: opt(nullable(givenCheck)),
+  Checks: opt(list(givenCheck)),
+  SkipNodeUpdate: opt(bool),
+  Token: writeFields.Token,
+};
+export const registerRequest = record<RegisterRequest>(registerFields, raftIndexFields);
 
 export const deregisterRequest = record<DeregisterRequest>({
   ...writeFields,

@@ -11,6 +11,7 @@ export {
   node,
   nodeInfo,
   nodeService,
+  registerFields,
   registerRequest,
   serviceNode,
 } from './catalog.ts';

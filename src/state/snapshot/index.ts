@@ -1,0 +1,2 @@
+export { SnapshotError, SnapshotRestore } from './restore.ts';
+export { writeSnapshot } from './write.ts';
