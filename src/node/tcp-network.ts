@@ -85,7 +85,8 @@ function closeServer(server: Server): Promise<void> {
   });
 }
 
-class TcpStream implements Stream {
+/** A socket of the net module, or one that TLS made of it. */
+export class TcpStream implements Stream {
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly #socket: Socket;
