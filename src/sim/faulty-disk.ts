@@ -44,15 +44,12 @@ export interface FaultyDiskOptions {
   readonly random: SeededRandom;
   /** Longest time a write or a sync takes, ms; 0 for none at all. */
   readonly latencyMs?: number;
-  /** Says that it synced, and did not: for tests of the simulation. */
-  readonly lies?: boolean;
 }
 
 export class FaultyDisk {
   readonly #clock: Clock;
   readonly #random: SeededRandom;
   readonly #latencyMs: number;
-  readonly #lies: boolean;
   #names = new Map<string, Entry>();
   #durableNames = new Map<string, Entry>();
   #pendingNames: NameChange[] = [];
@@ -62,7 +59,6 @@ export class FaultyDisk {
     this.#clock = options.clock;
     this.#random = options.random;
     this.#latencyMs = options.latencyMs ?? 0;
-    this.#lies = options.lies ?? false;
   }
 
   /** The disk as one process sees it. After a crash its operations never end, like the process they belong to. */
@@ -105,7 +101,6 @@ export class FaultyDisk {
       syncDirectory: async () => {
         await turn(true);
         // One journal for all directories, as file systems have it.
-        if (this.#lies) return;
         for (const change of this.#pendingNames) applyName(this.#durableNames, change);
         this.#pendingNames = [];
       },
@@ -169,9 +164,6 @@ export class FaultyDisk {
   }
 
   #file(content: Content, durable: boolean, turn: (slow: boolean) => Promise<void>): DiskFile {
-    const sync = (): void => {
-      if (!this.#lies) content.sync();
-    };
     return {
       size: async () => content.current.length,
       read: async (position, length) => {
@@ -182,7 +174,7 @@ export class FaultyDisk {
         await turn(false);
         content.apply({ position, bytes: Buffer.from(bytes) });
         await turn(durable);
-        if (durable) sync();
+        if (durable) content.sync();
       },
       truncate: async (length) => {
         await turn(false);
@@ -190,7 +182,7 @@ export class FaultyDisk {
       },
       sync: async () => {
         await turn(true);
-        sync();
+        content.sync();
       },
       close: () => turn(false),
     };
