@@ -12,6 +12,11 @@ import { decodeTags } from './tags.ts';
 
 /** An intent about a node that is not yet known is kept so long, ms. */
 const intentKeptMs = 5 * 60_000;
+/**
+ * A leave takes seconds; who still answers after so long has been forced out by somebody, with a Lamport time that was
+ * no news to it, and cannot contradict, ms. The peers show it as leaving for ever; only what this node shows differs.
+ */
+const leavingMsMax = 60_000;
 /** Intents kept for unknown nodes; more are dropped, the next exchange of states brings them again. */
 const intentsMax = 4096;
 /** A member that is back so soon flaps; only counted, ms. */
@@ -33,7 +38,7 @@ interface Entry {
   addressBytes: Uint8Array;
   /** Of the last intent. */
   statusTime: number;
-  /** When it left or failed (monotonic ms). */
+  /** When it began to leave, left or failed (monotonic ms). */
   goneAtMs: number;
 }
 
@@ -124,7 +129,7 @@ export class MemberTable {
       member: toMember(node, intent?.type === 'leave' ? memberStatus.leaving : memberStatus.alive),
       addressBytes: node.addressBytes,
       statusTime: intent?.lTime ?? 0,
-      goneAtMs: 0,
+      goneAtMs: this.#clock.monotonicMs(),
     };
     this.#entries.set(node.name, entry);
     this.#list = undefined;
@@ -163,8 +168,10 @@ export class MemberTable {
     // An old intent of ours, from before a restart, or somebody forces us out: we are here.
     if (intent.node === this.#self && !this.#isLeaving()) return 'refute';
     entry.statusTime = intent.lTime;
-    if (Status === memberStatus.alive) this.#setStatus(entry, memberStatus.leaving);
-    else if (Status === memberStatus.failed) this.#depart(entry, memberStatus.left, 'member-leave', ' (forced)');
+    if (Status === memberStatus.alive) {
+      entry.goneAtMs = this.#clock.monotonicMs();
+      this.#setStatus(entry, memberStatus.leaving);
+    } else if (Status === memberStatus.failed) this.#depart(entry, memberStatus.left, 'member-leave', ' (forced)');
     if (intent.prune) this.#prune(entry);
     return 'spread';
   }
@@ -180,11 +187,17 @@ export class MemberTable {
         (Status === memberStatus.left && goneMs > this.#tombstoneTimeoutMs)
       ) {
         this.#erase(entry);
+      } else if (Status === memberStatus.leaving && goneMs > leavingMsMax && !this.#isSelf(entry)) {
+        this.#setStatus(entry, memberStatus.alive);
       }
     }
     for (const [name, { atMs }] of this.#intents) {
       if (nowMs - atMs > intentKeptMs) this.#intents.delete(name);
     }
+  }
+
+  #isSelf({ member }: Entry): boolean {
+    return member.Name === this.#self;
   }
 
   #keep(intent: Intent): boolean {

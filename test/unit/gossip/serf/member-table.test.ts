@@ -91,6 +91,18 @@ describe('a member', () => {
     expect(status()).toBe(memberStatus.alive);
   });
 
+  test('that is said to leave and still answers a minute later has not meant it', () => {
+    const { clock, events, table, status } = setUp();
+    table.intent(leave(3));
+    clock.advanceSync(60_000);
+    table.reap();
+    expect(status()).toBe(memberStatus.leaving);
+    clock.advanceSync(1);
+    table.reap();
+    expect(status()).toBe(memberStatus.alive);
+    expect(events).toEqual([]);
+  });
+
   test('is not moved by intents of old', () => {
     const { table, status } = setUp();
     table.intent(join(5));

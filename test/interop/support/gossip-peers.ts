@@ -1,0 +1,187 @@
+/** Real members of gossip pools, each a process on a loopback address of its own. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { waitUntil } from '../../helpers/wait.ts';
+
+const run = promisify(execFile);
+const cache = join(import.meta.dirname, '../../../.cache/peer/usr/bin');
+const binaryOf = (name: string): string => (existsSync(join(cache, name)) ? join(cache, name) : name);
+
+/** What both show of a member. */
+export interface PeerMember {
+  readonly name: string;
+  readonly status: string;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+/** Whether a program is there to test against. */
+export async function hasProgram(name: 'serf' | 'consul'): Promise<boolean> {
+  return run(binaryOf(name), ['version']).then(
+    () => true,
+    () => false,
+  );
+}
+
+class Peer {
+  readonly name: string;
+  readonly address: string;
+  readonly #child: ChildProcess;
+  #log = '';
+
+  constructor(binary: string, args: readonly string[], name: string, address: string) {
+    this.name = name;
+    this.address = address;
+    this.#child = spawn(binaryOf(binary), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
+      stream.on('data', (chunk: Buffer) => (this.#log += chunk.toString()));
+    }
+  }
+
+  get log(): string {
+    return this.#log;
+  }
+
+  /** Sends a signal to the process, by its id. */
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** Ends it without a word and waits until it is gone. */
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await exited;
+  }
+}
+
+export class SerfPeer extends Peer {
+  readonly #directory: string;
+
+  /** @param options.args more flags of `serf agent`. */
+  static async start(options: {
+    readonly name: string;
+    readonly address: string;
+    /** For the files it writes. */
+    readonly directory: string;
+    readonly args?: readonly string[];
+  }): Promise<SerfPeer> {
+    const { name, address, directory, args = [] } = options;
+    const peer = new SerfPeer(
+      'serf',
+      [
+        'agent',
+        `-node=${name}`,
+        `-bind=${address}:7946`,
+        `-rpc-addr=${address}:7373`,
+        '-log-level=debug',
+        `-event-handler=user=echo "$SERF_USER_EVENT $(cat)" >> ${join(directory, `${name}.events`)}`,
+        `-event-handler=query:uptime=echo "up $SERF_SELF_NAME $(cat)"`,
+        ...args,
+      ],
+      name,
+      address,
+      directory,
+    );
+    await waitUntil(`serf agent ${name} to answer`, () =>
+      peer.members().then(
+        () => true,
+        () => false,
+      ),
+    );
+    return peer;
+  }
+
+  private constructor(binary: string, args: readonly string[], name: string, address: string, directory: string) {
+    super(binary, args, name, address);
+    this.#directory = directory;
+  }
+
+  /** `serf COMMAND`, its standard output. */
+  async command(command: string, ...args: readonly string[]): Promise<string> {
+    const { stdout } = await run(binaryOf('serf'), [command, `-rpc-addr=${this.address}:7373`, ...args]);
+    return stdout;
+  }
+
+  async members(): Promise<readonly PeerMember[]> {
+    const text = await this.command('members', '-format=json');
+    const { members } = JSON.parse(text) as { readonly members: readonly PeerMember[] };
+    return members.map(({ name, status, tags }) => ({ name, status, tags }));
+  }
+
+  /** User events it has delivered, `NAME PAYLOAD` each. */
+  get events(): readonly string[] {
+    const path = join(this.#directory, `${this.name}.events`);
+    return existsSync(path) ? readFileSync(path, 'utf8').trimEnd().split('\n') : [];
+  }
+
+  async query(
+    name: string,
+    payload: string,
+    ...args: readonly string[]
+  ): Promise<{
+    readonly Acks: readonly string[];
+    readonly Responses: Readonly<Record<string, string>>;
+  }> {
+    const text = await this.command('query', '-format=json', '-timeout=2s', ...args, name, payload);
+    return JSON.parse(text) as { Acks: string[]; Responses: Record<string, string> };
+  }
+}
+
+const consulStatus = ['none', 'alive', 'leaving', 'left', 'failed'];
+
+export class ConsulPeer extends Peer {
+  /** @param options.args more flags of `consul agent`. */
+  static async start(options: {
+    readonly name: string;
+    readonly address: string;
+    /** For its data. */
+    readonly directory: string;
+    readonly args?: readonly string[];
+  }): Promise<ConsulPeer> {
+    const { name, address, directory, args = [] } = options;
+    const peer = new ConsulPeer(
+      'consul',
+      [
+        'agent',
+        `-node=${name}`,
+        `-bind=${address}`,
+        `-client=${address}`,
+        `-data-dir=${join(directory, name)}`,
+        '-disable-host-node-id',
+        '-log-level=debug',
+        '-hcl=disable_update_check = true',
+        ...args,
+      ],
+      name,
+      address,
+    );
+    await waitUntil(`consul agent ${name} to answer`, () =>
+      peer.members().then(
+        () => true,
+        () => false,
+      ),
+    );
+    return peer;
+  }
+
+  /** @throws Error when the answer is no success. */
+  async request(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: string): Promise<string> {
+    const response = await fetch(`http://${this.address}:8500/v1/${path}`, { method, ...(body ? { body } : {}) });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
+    return text;
+  }
+
+  async members(): Promise<readonly PeerMember[]> {
+    const list = JSON.parse(await this.request('GET', 'agent/members')) as {
+      readonly Name: string;
+      readonly Status: number;
+      readonly Tags: Readonly<Record<string, string>>;
+    }[];
+    return list.map(({ Name, Status, Tags }) => ({ name: Name, status: consulStatus[Status]!, tags: Tags }));
+  }
+}
