@@ -14,7 +14,8 @@ export const compoundPartBytes = 2;
 /** More parts make the count overflow in memberlist before 0.3.2. */
 export const compoundPartsMax = 127;
 
-const crcHeaderBytes = 5;
+/** Bytes of type and checksum. */
+export const crcHeaderBytes = 5;
 /** Longest label: its length is one byte. */
 export const labelBytesMax = 255;
 

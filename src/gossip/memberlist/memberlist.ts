@@ -9,7 +9,7 @@ import { AckTable } from './ack-table.ts';
 import { addressBytesOf, addressTextOf, isAddress, networkFilter, parseJoinAddress } from './address.ts';
 import { Awareness } from './awareness.ts';
 import { pushPullScaledMs } from './formulas.ts';
-import { compoundPartBytes, labelBytesMax } from './framing.ts';
+import { compoundPartBytes, crcHeaderBytes, labelBytesMax } from './framing.ts';
 import { HandoffQueue } from './handoff-queue.ts';
 import type { Keyring } from './keyring.ts';
 import type { MemberRecord } from './member-table.ts';
@@ -418,7 +418,7 @@ class Member implements Memberlist {
     }
   }
 
-  /** Gossip for a packet that holds `directBytes` already: statements first, then what the layer above has. */
+  /** Gossip for a packet of which `directBytes` are taken: statements first, then what the layer above has. */
   #takeBroadcasts(directBytes: number): Uint8Array[] {
     const budget = packetBudget(this.#options.profile.packetBytesMax, this.#security, directBytes);
     const messages = this.#statements.broadcasts.take(compoundPartBytes, budget);
@@ -438,7 +438,7 @@ class Member implements Memberlist {
       (record.isPresent ||
         (record.member.state === 'dead' && nowMs - record.stateChangedMs <= profile.gossipToTheDeadMs));
     for (const { member } of this.#statements.table.choose(profile.gossipNodes, isTarget)) {
-      const messages = this.#takeBroadcasts(0);
+      const messages = this.#takeBroadcasts(crcHeaderBytes);
       if (messages.length === 0) return;
       this.#send({ address: member.address, port: member.port }, messages, member.protocol.max >= protocolStep.crc);
     }

@@ -15,11 +15,11 @@ interface World {
   readonly datagrams: DatagramNetwork;
   readonly streams: StreamNetwork;
   /** Lets time pass until `condition` holds. */
-  until(condition: () => boolean): Promise<void>;
+  readonly until: (condition: () => boolean) => Promise<void>;
   /** Lets a moment pass. */
-  turn(): Promise<void>;
+  readonly turn: () => Promise<void>;
   /** Settles a promise that needs time to pass. */
-  settle<T>(promise: Promise<T>): Promise<T>;
+  readonly settle: <T>(promise: Promise<T>) => Promise<T>;
 }
 
 const worlds: readonly (readonly [string, () => World])[] = [
