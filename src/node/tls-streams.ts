@@ -31,8 +31,9 @@ export function createTlsClient(settings: TlsSettings): TlsClient {
   return {
     connect: (stream, { serverName, verify = true, alpn, timeoutMs }) => {
       const { ca, cert, key } = settings.identity();
+      const duplex = new StreamDuplex(stream);
       const socket = connect({
-        socket: new StreamDuplex(stream),
+        socket: duplex,
         ...context(settings, { ca, cert, key }),
         rejectUnauthorized: verify,
         ...(serverName === null
@@ -40,9 +41,8 @@ export function createTlsClient(settings: TlsSettings): TlsClient {
           : { servername: serverName, ...(verify ? {} : { checkServerIdentity: () => undefined }) }),
         ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
       });
-      return handshake(stream, timeoutMs, (resolve, reject) => {
+      return handshake(duplex, stream, timeoutMs, (resolve, reject) => {
         socket.on('error', reject);
-        socket.once('close', () => reject(new Error('EOF')));
         socket.once('secureConnect', () => resolve(socket));
       });
     },
@@ -76,10 +76,11 @@ export function createTlsServer(settings: TlsSettings): TlsServer {
           handshakeTimeout: timeoutMs,
           ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
         });
-      const made = await handshake(stream, timeoutMs, (resolve, reject) => {
+      const duplex = new StreamDuplex(stream);
+      const made = await handshake(duplex, stream, timeoutMs, (resolve, reject) => {
         server.once('secureConnection', resolve);
         server.once('tlsClientError', reject);
-        server.emit('connection', new StreamDuplex(stream));
+        server.emit('connection', duplex);
       });
       // One whose handshake failed is left: it might still tell of that one when the next is under way.
       server.removeAllListeners('tlsClientError');
@@ -100,6 +101,7 @@ function context({ minVersion = minVersionDefault, ciphers }: TlsSettings, { ca,
 }
 
 async function handshake(
+  duplex: Duplex,
   stream: Stream,
   timeoutMs: number,
   run: (resolve: (socket: TLSSocket) => void, reject: (error: Error) => void) => void,
@@ -108,6 +110,8 @@ async function handshake(
   try {
     const socket = await new Promise<TLSSocket>((resolve, reject) => {
       timer = setTimeout(() => reject(new Error('TLS handshake timeout')), timeoutMs);
+      // Behind a duplex that is no socket, Node's TLS does not notice by itself that the peer is gone.
+      for (const over of ['end', 'close']) duplex.once(over, () => reject(new Error('EOF')));
       run(resolve, reject);
     });
     return new TlsSocketStream(socket, stream);
