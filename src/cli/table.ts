@@ -43,6 +43,7 @@ import { reload } from './commands/reload.ts';
 import { servicesDeregister } from './commands/services-deregister.ts';
 import { servicesRegister } from './commands/services-register.ts';
 import { snapshot } from './commands/snapshot.ts';
+import { tls } from './commands/tls.ts';
 import { validate } from './commands/validate.ts';
 import { version } from './commands/version.ts';
 import { watch } from './commands/watch.ts';
@@ -118,6 +119,7 @@ const commands: readonly Command[] = [
   servicesDeregister,
   servicesRegister,
   ...snapshot,
+  ...tls,
   validate,
   version,
   watch,
@@ -162,6 +164,12 @@ const groups: Readonly<Record<string, { readonly summary: string; readonly descr
     summary: 'Save and restore the state of the servers',
     description: 'Saves all state of the servers into a file, inspects such files, and restores them.',
   },
+  tls: {
+    summary: 'Make certificates for agents',
+    description: 'Makes a certificate authority, and certificates for agents. Needs no agent.',
+  },
+  'tls ca': { summary: 'The certificate authority', description: 'Makes a certificate authority.' },
+  'tls cert': { summary: 'Certificates', description: 'Makes certificates.' },
   services: {
     summary: 'Register services with the agent',
     description: 'Registers services with the agent, and removes them.',

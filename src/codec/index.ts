@@ -1,6 +1,7 @@
 export { blake2b256 } from './blake2b.ts';
 export { derOid, DerError, readDer } from './der.ts';
 export {
+  certificateSubject,
   decodePem,
   encodePem,
   makeCertificate,

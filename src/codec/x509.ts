@@ -1,6 +1,6 @@
 /**
- * The two X.509 forms that the mesh needs and Node cannot make: certificates with a URI as their name, signed by an
- * elliptic key, and requests for them (RFC 5280, RFC 2986).
+ * The two X.509 forms that Node cannot make: certificates signed by an elliptic key, for the mesh (their name is a URI)
+ * and for agents (theirs are host names and addresses), and requests for them (RFC 5280, RFC 2986).
  */
 import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import {
@@ -23,14 +23,17 @@ const oids = {
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
+  nameConstraints: '2.5.29.30',
   authorityKeyId: '2.5.29.35',
   extendedKeyUsage: '2.5.29.37',
   serverAuth: '1.3.6.1.5.5.7.3.1',
   clientAuth: '1.3.6.1.5.5.7.3.2',
 } as const;
 
-/** Context tag of a URI among the names of a certificate. */
+/** Context tags of the names of a certificate. */
+const dnsTag = 0x82;
 const uriTag = 0x86;
+const ipTag = 0x87;
 /** Digital signature, key encipherment, data encipherment, key agreement. */
 const leafUsage = 0b1011_1000;
 /** Digital signature, certificate and revocation list signing. */
@@ -39,8 +42,16 @@ const authorityUsage = 0b1000_0110;
 export interface CertificateParts {
   readonly serial: bigint;
   readonly commonName: string;
-  readonly issuerName: string;
-  readonly uri: string;
+  /** Common name of the issuer, or all of its name in DER ({@link certificateSubject}). */
+  readonly issuerName: string | Uint8Array;
+  readonly uri?: string;
+  readonly dnsNames?: readonly string[];
+  /** 4 or 16 bytes each. */
+  readonly ipAddresses?: readonly Uint8Array[];
+  /** What the certificate of a leaf is for; default both. */
+  readonly purposes?: readonly ('client' | 'server')[];
+  /** An authority for names below these domains only. */
+  readonly permittedDomains?: readonly string[];
   /** ms since 1970; whole seconds count. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
@@ -58,11 +69,19 @@ export function x509KeyId(key: KeyObject): Uint8Array {
 /** @returns the certificate, DER. */
 export function makeCertificate(parts: CertificateParts): Uint8Array {
   const usage = parts.isAuthority ? authorityUsage : leafUsage;
+  const { purposes = ['client', 'server'], permittedDomains = [] } = parts;
+  const names = alternativeNames(parts);
   const extensions = [
     extension(oids.keyUsage, true, derBitString(Uint8Array.of(usage), trailingZeros(usage))),
-    ...(parts.isAuthority
+    ...(parts.isAuthority || purposes.length === 0
       ? []
-      : [extension(oids.extendedKeyUsage, false, derSequence(derOid(oids.clientAuth), derOid(oids.serverAuth)))]),
+      : [
+          extension(
+            oids.extendedKeyUsage,
+            false,
+            derSequence(...purposes.map((purpose) => derOid(purpose === 'client' ? oids.clientAuth : oids.serverAuth))),
+          ),
+        ]),
     extension(
       oids.basicConstraints,
       true,
@@ -70,19 +89,42 @@ export function makeCertificate(parts: CertificateParts): Uint8Array {
     ),
     extension(oids.subjectKeyId, false, der(derTags.octetString, x509KeyId(parts.publicKey))),
     extension(oids.authorityKeyId, false, derSequence(der(0x80, x509KeyId(createPublicKey(parts.signingKey))))),
-    extension(oids.subjectAltName, false, subjectAltName(parts.uri)),
+    ...(names.length > 0 ? [extension(oids.subjectAltName, false, derSequence(...names))] : []),
+    ...(permittedDomains.length > 0 ? [extension(oids.nameConstraints, true, permitted(permittedDomains))] : []),
   ];
   const signed = derSequence(
     der(0xa0, derInteger(2n)),
     derInteger(parts.serial),
     signatureAlgorithm,
-    name(parts.issuerName),
+    typeof parts.issuerName === 'string' ? name(parts.issuerName) : parts.issuerName,
     derSequence(time(parts.notBeforeMs), time(parts.notAfterMs)),
     name(parts.commonName),
     publicDer(parts.publicKey),
     der(0xa3, derSequence(...extensions)),
   );
   return signedBy(parts.signingKey, signed);
+}
+
+function alternativeNames({ uri, dnsNames = [], ipAddresses = [] }: CertificateParts): readonly Uint8Array[] {
+  return [
+    ...dnsNames.map((host) => der(dnsTag, Buffer.from(host, 'latin1'))),
+    ...ipAddresses.map((address) => der(ipTag, address)),
+    ...(uri === undefined ? [] : [der(uriTag, Buffer.from(uri, 'latin1'))]),
+  ];
+}
+
+/** Name constraints: a list of permitted subtrees, each a DNS name. */
+function permitted(domains: readonly string[]): Uint8Array {
+  return derSequence(der(0xa0, ...domains.map((domain) => derSequence(der(dnsTag, Buffer.from(domain, 'latin1'))))));
+}
+
+/** The name of whom a certificate (DER) is for, DER. @throws DerError when it is no certificate. */
+export function certificateSubject(certificate: Uint8Array): Uint8Array {
+  const [signed] = childrenOf(only(readDer(certificate)));
+  // Version, serial, algorithm, issuer, validity, subject.
+  const subject = signed === undefined ? undefined : childrenOf(signed)[5];
+  if (subject === undefined) throw new DerError('x509: malformed certificate');
+  return subject.encoded;
 }
 
 /** @returns a request for a certificate with this URI, DER. */
