@@ -3,7 +3,7 @@
  * order in which they start and stop. It decides nothing else.
  */
 import { hostPort } from '../lib/index.ts';
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
@@ -74,6 +74,7 @@ import { Persistence } from './persistence.ts';
 import { Registry } from './registry.ts';
 import { RemoteExec } from './remote-exec.ts';
 import { SignalHandler } from './signals.ts';
+import { readTlsFiles } from './tls-files.ts';
 import { AgentTokens } from './tokens.ts';
 import { UserEvents } from './user-events.ts';
 import { portolanRevision, portolanVersion } from './version.ts';
@@ -333,7 +334,7 @@ class RunningAgent {
       options: {
         outputMaxSize: config.checkOutputMaxSize,
         discardOutput: config.discardCheckOutput,
-        ...(config.tls.forChecks ? { tls: readCheckTls(config) } : {}),
+        ...(config.tls.forChecks ? { tls: checkTls(config) } : {}),
       },
       onStatus: (id, status, output) => state.updateCheck(id, status, output),
     });
@@ -410,6 +411,7 @@ class RunningAgent {
       const next = this.#readConfig();
       const problem = logLevelProblem(next.config.log.level);
       if (problem !== null) throw new ConfigError(problem);
+      const nextHttp = httpOptions(next.config);
       for (const warning of next.warnings) logger.warn(warning);
       await registry.replaceFileDefinitions(next.config.services, next.config.checks);
       const metaChanged = JSON.stringify(next.config.nodeMeta) !== JSON.stringify(this.#config.nodeMeta);
@@ -418,7 +420,7 @@ class RunningAgent {
       state.setOptions(localStateOptions(next.config));
       tokens.configure(tokensOf(next.config));
       await dns.reload(dnsOptions(next.config));
-      http.reload(httpOptions(next.config));
+      http.reload(nextHttp);
       watches.replace(next.config.watches);
       if (metaChanged) sync.nodeInfoChanged();
     };
@@ -518,8 +520,10 @@ class RunningAgent {
           logger.info('Started DNS server', { address: hostPort(host, port), network });
         }
       }
-      for (const address of await http.start(httpListeners(config))) {
-        logger.info('Started HTTP server', { address, network: address.startsWith('/') ? 'unix' : 'tcp' });
+      const listeners = httpListeners(config);
+      for (const [index, address] of (await http.start(listeners)).entries()) {
+        const what = listeners[index]?.tls === true ? 'HTTPS' : 'HTTP';
+        logger.info(`Started ${what} server`, { address, network: address.startsWith('/') ? 'unix' : 'tcp' });
       }
     } catch (error) {
       logger.error('Error starting agent', { error });
@@ -651,12 +655,9 @@ function localStateOptions(config: Config): LocalStateOptions {
 }
 
 /** The agent's own CA and certificate, for checks of services that ask for one. */
-function readCheckTls({ tls }: Config): CheckTls {
-  return {
-    ...(tls.caFile === '' ? {} : { ca: readFileSync(tls.caFile) }),
-    ...(tls.certFile === '' ? {} : { cert: readFileSync(tls.certFile) }),
-    ...(tls.keyFile === '' ? {} : { key: readFileSync(tls.keyFile) }),
-  };
+function checkTls(config: Config): CheckTls {
+  const { ca, cert, key } = readTlsFiles(config);
+  return { ...(ca.length === 0 ? {} : { ca: [...ca] }), ...(cert === '' ? {} : { cert, key }) };
 }
 
 /** `lan` and `wan` with their families, over what the configuration names. */

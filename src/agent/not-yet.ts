@@ -16,12 +16,11 @@ export function refusalOf(config: Config): string | null {
 
 /** One line for each setting without effect. */
 export function warningsOf(config: Config): readonly string[] {
-  const { join, ports, log, gossip } = config;
+  const { join, log, gossip } = config;
   const joins = [...join.start, ...join.startWan, ...join.retry, ...join.retryWan];
   const without = (setting: string): string => `${setting} has no effect in this version`;
   return [
     ...(joins.length > 0 ? [without(`joining (${joins.join(', ')})`)] : []),
-    ...(ports.https > 0 ? [without(`ports.https = ${ports.https}`)] : []),
     ...(log.syslog ? [without('enable_syslog')] : []),
     ...(gossip.encrypt === '' ? [] : [without('encrypt')]),
     ...(config.ui.dir === '' ? [] : [without('ui_dir')]),

@@ -3,6 +3,7 @@ import type { Config } from '../config/index.ts';
 import type { DnsOptions } from '../dns/index.ts';
 import type { HttpListener, HttpOptions } from '../http/index.ts';
 import type { DnsAddress } from '../dns/index.ts';
+import { readTlsFiles } from './tls-files.ts';
 import { type AdvertisedAddress, type RegistratorOptions, registratorOptions } from '../registrator/index.ts';
 import type { LogLevel } from '../ports/index.ts';
 
@@ -39,7 +40,9 @@ export function dnsAddresses(config: Config): readonly DnsAddress[] {
   return config.addresses.dns.map((host) => ({ host, port: config.ports.dns }));
 }
 
+/** @throws ConfigError for certificates that cannot be used. */
 export function httpOptions(config: Config): HttpOptions {
+  const { tls } = config;
   return {
     datacenter: config.datacenter,
     pretty: config.devMode,
@@ -57,20 +60,33 @@ export function httpOptions(config: Config): HttpOptions {
     dnsDomain: config.dns.domain,
     defaultQueryTimeMs: config.defaultQueryTimeMs,
     maxQueryTimeMs: config.maxQueryTimeMs,
+    tls:
+      config.ports.https > 0
+        ? {
+            ...readTlsFiles(config),
+            minVersion: tls.minVersion,
+            cipherSuites: tls.cipherSuites,
+            preferServerCipherSuites: tls.preferServerCipherSuites,
+            verifyIncoming: tls.verifyIncoming || tls.verifyIncomingHttps,
+            handshakeTimeoutMs: config.limits.httpsHandshakeTimeoutMs,
+          }
+        : null,
   };
 }
 
 const unixPrefix = 'unix://';
 
-export function httpListeners(config: Config): readonly HttpListener[] {
-  const mode = config.unixSockets.mode === '' ? 0 : Number.parseInt(config.unixSockets.mode, 8);
-  return config.addresses.http
-    .filter((address) => address.startsWith(unixPrefix) || config.ports.http > 0)
-    .map((address) =>
-      address.startsWith(unixPrefix)
-        ? { kind: 'unix', path: address.slice(unixPrefix.length), mode }
-        : { kind: 'tcp', host: address, port: config.ports.http },
-    );
+export function httpListeners({ unixSockets, addresses, ports }: Config): readonly HttpListener[] {
+  const mode = unixSockets.mode === '' ? 0 : Number.parseInt(unixSockets.mode, 8);
+  const on = (hosts: readonly string[], port: number, tls: boolean): HttpListener[] =>
+    hosts
+      .filter((address) => address.startsWith(unixPrefix) || port > 0)
+      .map((address) =>
+        address.startsWith(unixPrefix)
+          ? { kind: 'unix', path: address.slice(unixPrefix.length), mode, tls }
+          : { kind: 'tcp', host: address, port, tls },
+      );
+  return [...on(addresses.http, ports.http, false), ...(ports.https > 0 ? on(addresses.https, ports.https, true) : [])];
 }
 
 export function registratorOptionsOf(

@@ -1,3 +1,5 @@
+import type { TlsOptions } from './tls-door.ts';
+
 /** What can be configured about the HTTP API; the agent fills this from its own configuration. */
 export interface HttpOptions {
   readonly datacenter: string;
@@ -27,6 +29,8 @@ export interface HttpOptions {
   readonly disableCoordinates: boolean;
   /** `domain` of the DNS front, for names that answers contain. */
   readonly dnsDomain: string;
+  /** For HTTPS listeners; null when there is none. */
+  readonly tls: TlsOptions | null;
   /** Wait of a blocking query that does not say how long (`default_query_time`). */
   readonly defaultQueryTimeMs: number;
   /** Longest wait a blocking query may ask for (`max_query_time`). */
@@ -48,6 +52,7 @@ export const httpOptionDefaults: Omit<HttpOptions, 'datacenter'> = {
   translateWanAddrs: false,
   disableCoordinates: false,
   dnsDomain: 'consul.',
+  tls: null,
   defaultQueryTimeMs: 300_000,
   maxQueryTimeMs: 600_000,
 };

@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { BlockList, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { type ByteString, byteStringToUtf8 } from '../lib/index.ts';
+import { type ByteString, byteStringToUtf8, invariant } from '../lib/index.ts';
 import { CallError } from '../model/index.ts';
 import type { CachedCaller, NamedCaller } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
@@ -32,20 +32,26 @@ import { kvEndpoints } from './kv-endpoint.ts';
 import type { HttpOptions } from './options.ts';
 import { queryEndpoints } from './query-endpoint.ts';
 import { operatorEndpoints } from './operator-endpoint.ts';
+import { Pipelining } from './pipelining.ts';
 import { percentDecode, Query } from './query-string.ts';
 import { FailedRead } from './read-options.ts';
 import { ApiRequest } from './request.ts';
 import { encodePath, type Endpoint, Router } from './routes.ts';
 import { sessionEndpoints } from './session-endpoint.ts';
 import { statusEndpoints } from './status-endpoint.ts';
+import { TlsDoor } from './tls-door.ts';
 import { txnEndpoints } from './txn-endpoint.ts';
 import { uiDataEndpoints } from './ui-data-endpoint.ts';
 
 /** Where to listen. */
-export type HttpListener =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-  /** `mode` as in chmod, 0 = what the umask gives. */
-  | { readonly kind: 'unix'; readonly path: string; readonly mode: number };
+export type HttpListener = (
+    | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+    /** `mode` as in chmod, 0 = what the umask gives. */
+    | { readonly kind: 'unix'; readonly path: string; readonly mode: number }
+  ) & {
+    /** HTTPS, by {@link HttpOptions.tls}. */
+    readonly tls?: boolean;
+  };
 
 export interface HttpServer {
   /**
@@ -64,8 +70,18 @@ export interface HttpServer {
 const headerBytesMax = 1024 * 1024;
 /** Longest wait for the headers of a request that has begun. */
 const headersTimeoutMs = 60_000;
+/** Longest wait for a whole request; how long its answer takes is another matter. */
+const requestTimeoutMs = 300_000;
+/** How often both are looked at. */
+const timeoutCheckMs = 5_000;
+/** Longer than clients keep an unused connection, so that it is they who close it. */
+const keepAliveTimeoutMs = 600_000;
+/** Silence after which the system asks whether the other end is still there. */
+const tcpKeepAliveMs = 15_000;
 /** Bytes a slow reader of a stream may be behind before lines are left out. */
 const streamBacklogBytesMax = 1024 * 1024;
+/** How long a refused connection may take to read why. */
+const lingerMs = 500;
 /** How long a stop waits for answers that are being written. */
 const stopGraceMs = 2_000;
 
@@ -89,6 +105,8 @@ class Service implements HttpServer {
   readonly #metrics: Metrics;
   readonly #app: FastifyInstance;
   readonly #servers: Server[] = [];
+  readonly #tlsDoors: TlsDoor[] = [];
+  readonly #pipelining = new Pipelining((incoming, response) => this.#app.routing(incoming, response));
   #stopping = false;
   /** Whom to tell that a connection has closed or the server stops. */
   readonly #onGoneBySocket = new Map<Socket, Set<() => void>>();
@@ -169,11 +187,19 @@ class Service implements HttpServer {
 
   async #listen(listener: HttpListener): Promise<string> {
     const server = createServer(
-      // Requests have no deadline: a blocking query may wait ten minutes, a monitor for ever.
-      { maxHeaderSize: headerBytesMax, requestTimeout: 0, headersTimeout: headersTimeoutMs, keepAliveTimeout: 0 },
-      (incoming, response) => this.#app.routing(incoming, response),
+      {
+        maxHeaderSize: headerBytesMax,
+        requestTimeout: requestTimeoutMs,
+        headersTimeout: headersTimeoutMs,
+        connectionsCheckingInterval: timeoutCheckMs,
+        keepAliveTimeout: keepAliveTimeoutMs,
+        keepAlive: true,
+        keepAliveInitialDelay: tcpKeepAliveMs,
+      },
+      (incoming, response) => this.#pipelining.take(incoming, response),
     );
-    server.on('connection', (socket) => this.#countConnection(socket));
+    if (listener.tls === true) this.#putTlsBefore(server);
+    else server.on('connection', (socket) => this.#countConnection(socket));
     server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) =>
       this.#refuseUnreadable(error, socket),
     );
@@ -197,6 +223,26 @@ class Service implements HttpServer {
     return isIP(listener.host) === 6 ? `[${listener.host}]:${port}` : `${listener.host}:${port}`;
   }
 
+  /** What the server would read from a connection it reads from what TLS makes of it. */
+  #putTlsBefore(server: Server): void {
+    const { tls: options } = this.#options;
+    invariant(options !== null, 'an HTTPS listener comes with TLS settings');
+    const listeners = server.listeners('connection');
+    server.removeAllListeners('connection');
+    const door = new TlsDoor({
+      options,
+      clock: this.#clock,
+      logger: this.#logger,
+      onSecure: (socket) => {
+        for (const listener of listeners) Reflect.apply(listener, server, [socket]);
+      },
+    });
+    this.#tlsDoors.push(door);
+    server.on('connection', (socket) => {
+      if (this.#countConnection(socket)) door.accept(socket);
+    });
+  }
+
   async stop(): Promise<void> {
     this.#stopping = true;
     for (const socket of this.#onGoneBySocket.keys()) this.#tellGone(socket);
@@ -212,6 +258,7 @@ class Service implements HttpServer {
     );
     const grace = this.#clock.after(stopGraceMs, () => {
       for (const server of servers) server.closeAllConnections();
+      for (const door of this.#tlsDoors) door.stop();
     });
     await closed;
     grace.cancel();
@@ -219,20 +266,21 @@ class Service implements HttpServer {
   }
 
   reload(options: HttpOptions): void {
+    if (options.tls !== null) for (const door of this.#tlsDoors) door.reload(options.tls);
     this.#options = options;
     this.#common = commonHeaders(options);
     this.#writers = blockListOf(options.allowWriteHttpFrom);
   }
 
-  /** A client with too many connections has the newest closed without an answer. */
-  #countConnection(socket: Socket): void {
+  /** A client with too many connections has the newest closed without an answer. @returns whether it stays open. */
+  #countConnection(socket: Socket): boolean {
     const client = socket.remoteAddress;
-    if (client === undefined) return;
+    if (client === undefined) return true;
     const open = (this.#connections.get(client) ?? 0) + 1;
     const { maxConnsPerClient } = this.#options;
     if (maxConnsPerClient > 0 && open > maxConnsPerClient) {
       socket.destroy();
-      return;
+      return false;
     }
     this.#connections.set(client, open);
     socket.once('close', () => {
@@ -240,6 +288,7 @@ class Service implements HttpServer {
       if (left > 0) this.#connections.set(client, left);
       else this.#connections.delete(client);
     });
+    return true;
   }
 
   /** One listener per connection, however many requests wait on it (see OnGone). */
@@ -268,9 +317,11 @@ class Service implements HttpServer {
     if (!socket.writable) return;
     const line = /^([A-Z]+) (\/\S*) HTTP\/1\.[01]\r?\n/.exec(error.rawPacket?.toString('latin1') ?? '');
     if (error.code !== 'HPE_INVALID_METHOD' || line === null) {
-      socket.end(
-        'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request',
-      );
+      const status = unreadableStatus[error.code ?? ''] ?? '400 Bad Request';
+      const head = `HTTP/1.1 ${status}\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n`;
+      socket.end(head + status);
+      // Closing at once would reset the connection while the answer is on its way.
+      this.#clock.after(lingerMs, () => socket.destroy());
       return;
     }
     const [, method = '', url = ''] = line;
@@ -453,6 +504,12 @@ class Service implements HttpServer {
     });
   }
 }
+
+/** What is said of a request that cannot be read, by Node's name of the reason. */
+const unreadableStatus: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
 
 /** Names with every word capitalised, as Go writes them. */
 function canonicalName(name: string): string {

@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import {
   type AgentDoor,
   createHttpServer,
+  type HttpListener,
   type HttpOptions,
   httpOptionDefaults,
   type HttpServer,
@@ -75,6 +76,7 @@ export async function start(
   replies: Partial<Record<CallName, FakeReply>> = {},
   options: Partial<HttpOptions> = {},
   agentParts: Partial<AgentDoor> = {},
+  listeners: readonly HttpListener[] = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }],
 ): Promise<Harness> {
   const calls: Call[] = [];
   const caller = {
@@ -88,7 +90,7 @@ export async function start(
   const services = new Map<string, NodeService>();
   const checks = new Map<string, HealthCheck>();
   const asked: unknown[][] = [];
-  const listeners = new Set<() => void>();
+  const changeListeners = new Set<() => void>();
   const note =
     (name: string) =>
     async (...args: unknown[]): Promise<void> => {
@@ -100,8 +102,8 @@ export async function start(
     services: () => services,
     checks: () => checks,
     onLocalChange: (callback: () => void) => {
-      listeners.add(callback);
-      return () => listeners.delete(callback);
+      changeListeners.add(callback);
+      return () => changeListeners.delete(callback);
     },
     registerService: note('registerService'),
     deregisterService: note('deregisterService'),
@@ -128,7 +130,7 @@ export async function start(
     metrics: noMetrics,
   });
   open.push(server);
-  const [address = ''] = await server.start([{ kind: 'tcp', host: '127.0.0.1', port: 0 }]);
+  const [address = ''] = await server.start(listeners);
   const port = Number(address.split(':')[1]);
   const sendTo = (method: string, path: string, options: SendOptions = {}): Promise<Reply> =>
     send({ host: '127.0.0.1', port }, method, path, options);
@@ -140,7 +142,7 @@ export async function start(
     services,
     checks,
     asked,
-    changed: () => listeners.forEach((callback) => callback()),
+    changed: () => changeListeners.forEach((callback) => callback()),
     send: sendTo,
     get: (path, headers = {}) => sendTo('GET', path, { headers }),
     put: (path, body) =>
