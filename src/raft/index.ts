@@ -16,6 +16,7 @@ export * from './messages.ts';
 export { type RaftOptions, raftMultiplierDefault, raftOptions } from './options.ts';
 export { type Applied, type Leadership, RaftNode, type RaftNodeOptions } from './raft-node.ts';
 export { SegmentedLog, type SegmentedLogOptions } from './segmented-log.ts';
+export { NetworkTransport, type NetworkTransportOptions } from './network-transport.ts';
 export { DirectorySnapshotStore, parseSnapshotMeta, snapshotMeta } from './snapshot-store.ts';
 export { FileStableStore } from './stable-store.ts';
 export type { StateMachine } from './state-machine.ts';

@@ -330,7 +330,8 @@ export class RaftCluster {
       this.#acknowledged.set(applied.index, text);
       this.#acknowledgedMax = Math.max(this.#acknowledgedMax, applied.index);
       const known = this.#committed.get(applied.index);
-      if (known?.text !== text) this.#violated(`"${text}" was acknowledged at ${applied.index}, "${known?.text}" is there`);
+      if (known?.text !== text)
+        this.#violated(`"${text}" was acknowledged at ${applied.index}, "${known?.text}" is there`);
     }
   }
 
@@ -430,7 +431,8 @@ export class RaftCluster {
     while (!(await this.#agree())) {
       if (this.#clock.monotonicMs() > deadlineMs) {
         const states = this.#servers.map(
-          ({ id, node }) => `${id} ${node?.role} term ${node?.term} last ${node?.lastIndex} applied ${node?.appliedIndex}`,
+          ({ id, node }) =>
+            `${id} ${node?.role} term ${node?.term} last ${node?.lastIndex} applied ${node?.appliedIndex}`,
         );
         this.#violated(`the healed cluster does not come to rest: ${states.join(', ')}`);
       }
@@ -466,7 +468,9 @@ export class RaftCluster {
     const state = first!.machine!.history;
     for (const { id, machine } of others) {
       if (machine!.history.join() !== state.join()) {
-        this.#violated(`the states of ${first!.id} and ${id} differ: ${state.length} and ${machine!.history.length} commands`);
+        this.#violated(
+          `the states of ${first!.id} and ${id} differ: ${state.length} and ${machine!.history.length} commands`,
+        );
       }
     }
     const seen = new Set(state);
@@ -483,7 +487,7 @@ export class RaftCluster {
       const entries = new Map<number, LogEntry>();
       let done = false;
       const reading = (async () => {
-        for (let index = log!.firstIndex; index > 0 && index <= log!.lastIndex; ) {
+        for (let index = log!.firstIndex; index > 0 && index <= log!.lastIndex;) {
           const read = await log!.read(index, log!.lastIndex, 1 << 20);
           for (const entry of read) entries.set(entry.Index, entry);
           index += read.length;
