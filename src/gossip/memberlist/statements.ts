@@ -120,6 +120,7 @@ export class Statements {
     const name = message.Node;
     if (name === this.#selfName && this.#isLeaving) return;
     const known = this.table.get(name);
+    if (known !== undefined && known !== this.#self && isOldNews(message, known.member)) return;
     const stated = this.#memberOf(message, known?.member);
     if (stated === undefined) return;
     if (sender !== undefined && !this.#isAllowed(sender)) {
@@ -215,17 +216,9 @@ export class Statements {
     for (const member of members) {
       const { name: Node, incarnation: Incarnation } = member;
       switch (member.state) {
-        case 'alive': {
-          // Most of a peer's records are what we know already.
-          const known = this.table.get(Node);
-          const isNews =
-            known === undefined ||
-            known === this.#self ||
-            Incarnation > known.member.incarnation ||
-            !sameAddress(known.member, member);
-          if (isNews) this.alive(aliveOf(member));
+        case 'alive':
+          this.alive(aliveOf(member));
           break;
-        }
         case 'left':
           this.dead({ Incarnation, Node, From: Node });
           break;
@@ -372,6 +365,16 @@ function aliveOf(member: MemberlistMember): Alive {
     Meta: member.meta.length === 0 ? null : member.meta,
     Vsn: versionBytesOf(member),
   };
+}
+
+/** Most gossip says what is known already; this is told before anything is made of it. */
+function isOldNews(message: Alive, known: MemberlistMember): boolean {
+  return (
+    message.Incarnation <= known.incarnation &&
+    message.Port === known.port &&
+    message.Addr !== null &&
+    sameBytes(message.Addr, known.addressBytes)
+  );
 }
 
 function sameAddress(a: MemberlistMember, b: MemberlistMember): boolean {

@@ -1,0 +1,268 @@
+// Pools of members on a network where everything goes wrong, from one seed each. A failure names its seed; `SEED=n`
+// runs that one alone, `PORTOLAN_SEEDS=n` that many.
+import { describe, expect, test } from 'vitest';
+import { type MemberlistMember, suspicionMinMs } from '../../src/gossip/memberlist/index.ts';
+import { calmLink } from '../../src/sim/network.ts';
+import { Pool, type PoolMember, stateOf } from '../unit/gossip/memberlist/support.ts';
+
+const { env } = process;
+const seedsDefault = 24;
+const seeds =
+  env['SEED'] === undefined
+    ? Array.from({ length: Number(env['PORTOLAN_SEEDS'] ?? seedsDefault) }, (_, seed) => seed)
+    : [Number(env['SEED'])];
+const limitMs = Math.max(120_000, seeds.length * 5_000);
+
+async function forEachSeed(run: (seed: number) => Promise<void>): Promise<void> {
+  for (const seed of seeds) {
+    try {
+      await run(seed);
+    } catch (error) {
+      const text = (error as Error).message;
+      throw new Error(`seed ${seed} (SEED=${seed} npx vitest run test/simulation/memberlist.test.ts): ${text}`, {
+        cause: error,
+      });
+    }
+  }
+}
+
+/** Watches, every 100 ms, what must hold at any time. */
+class Watch {
+  readonly #pool: Pool;
+  /** What each member saw last of each other one. A restarted member is a new observer. */
+  readonly #seen = new Map<PoolMember, ReadonlyMap<string, MemberlistMember>>();
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  async advance(ms: number, running: () => readonly PoolMember[]): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 100) {
+      await this.#pool.clock.advance(100);
+      for (const member of running()) this.#check(member);
+    }
+  }
+
+  #check(observer: PoolMember): void {
+    const { memberlist, name } = observer;
+    // One statement a member at most, so the queue cannot outgrow the pool.
+    expect(memberlist.queuedBroadcasts).toBeLessThanOrEqual(this.#pool.members.length);
+    expect(memberlist.healthScore).toBeLessThan(this.#pool.profile.awarenessMax);
+    const before = this.#seen.get(observer);
+    const now = new Map(memberlist.members().map((member) => [`${member.name} at ${member.address}`, member] as const));
+    for (const [key, member] of now) {
+      const last = before?.get(key);
+      // The dead may be forgotten and begin anew.
+      if (last === undefined || last.state === 'dead' || last.state === 'left') continue;
+      if (member.incarnation < last.incarnation) {
+        throw new Error(`${name} saw ${key} go back from incarnation ${last.incarnation} to ${member.incarnation}`);
+      }
+    }
+    this.#seen.set(observer, now);
+  }
+}
+
+test(
+  'without faults nobody ever suspects anybody',
+  async () => {
+    await forEachSeed(async (seed) => {
+      const pool = new Pool(seed);
+      await pool.grow(3 + (seed % 10));
+      await new Watch(pool).advance(60_000, () => pool.members);
+      expect(pool.agrees()).toBe(true);
+      for (const { log, memberlist } of pool.members) {
+        expect(log.filter((line) => /suspect|fail/.test(line))).toEqual([]);
+        expect(memberlist.localMember.incarnation).toBe(1);
+      }
+    });
+  },
+  limitMs,
+);
+
+test(
+  'loss, doubles and late packets alone kill nobody',
+  async () => {
+    await forEachSeed(async (seed) => {
+      const conditions = { loss: 0.05, duplicates: 0.05, reordered: 0.1, delayMinMs: 1, delayMaxMs: 20 };
+      const pool = new Pool(seed, { conditions });
+      await pool.grow(3 + (seed % 10));
+      await new Watch(pool).advance(60_000, () => pool.members);
+      for (const { events } of pool.members) expect(events.filter((event) => event.startsWith('dead'))).toEqual([]);
+    });
+  },
+  limitMs,
+);
+
+test(
+  'after partitions, crashes, restarts, stalls and leaves everyone agrees on who is there',
+  async () => {
+    await forEachSeed(async (seed) => {
+      const pool = new Pool(seed, { conditions: { ...calmLink, loss: 0.02 }, profile: { deadNodeReclaimMs: 30_000 } });
+      await pool.grow(4 + (seed % 7));
+      const running = new Set(pool.members);
+      const watch = new Watch(pool);
+      const advance = (ms: number): Promise<void> => watch.advance(ms, () => [...running]);
+      const { random } = pool;
+      const pick = (): PoolMember => [...running][random.integer(running.size)]!;
+      const crashed: PoolMember[] = [];
+      for (let step = 0; step < 6; step++) {
+        switch (random.integer(6)) {
+          case 0: {
+            const groups: string[][] = [[], []];
+            for (const { address } of running) groups[random.integer(2)]!.push(address);
+            pool.network.partition(groups);
+            break;
+          }
+          case 1:
+            pool.network.conditions = { loss: 0.3, duplicates: 0.2, reordered: 0.3, delayMinMs: 5, delayMaxMs: 200 };
+            break;
+          case 2: {
+            if (running.size < 3) break;
+            const victim = pick();
+            running.delete(victim);
+            crashed.push(victim);
+            victim.host.crash();
+            break;
+          }
+          case 3: {
+            const victim = crashed.shift();
+            if (victim === undefined) break;
+            const back = await pool.add(victim.name, {}, victim.address);
+            void back.memberlist.join([...running].map(({ address }) => address));
+            running.add(back);
+            break;
+          }
+          case 4: {
+            const { host } = pick();
+            host.stall();
+            await advance(random.integer(15_000));
+            host.resume();
+            break;
+          }
+          default: {
+            if (running.size < 3) break;
+            const leaver = pick();
+            running.delete(leaver);
+            await pool.settle(leaver.memberlist.leave(5_000).catch(() => {}));
+            await leaver.memberlist.shutdown();
+          }
+        }
+        await advance(random.integer(20_000));
+      }
+      pool.network.heal();
+      pool.network.conditions = calmLink;
+      // Halves that hold each other for dead never talk again by themselves; the layer above tries the dead ones.
+      const everyone = [...running];
+      for (let round = 0; round < 30 && !pool.agrees(everyone); round++) {
+        for (const member of everyone) {
+          const other = everyone[random.integer(everyone.length)]!;
+          if (stateOf(member, other.name) !== 'alive') void member.memberlist.join([other.address]);
+        }
+        await advance(10_000);
+      }
+      for (const member of everyone) {
+        const seen = member.memberlist
+          .members()
+          .filter(({ state }) => state === 'alive' || state === 'suspect')
+          .map(({ name, state }) => `${name} ${state}`);
+        expect(seen.toSorted(), `what ${member.name} sees`).toEqual(
+          everyone.map(({ name }) => `${name} alive`).toSorted(),
+        );
+      }
+    });
+  },
+  limitMs,
+);
+
+describe('a crash', () => {
+  test(
+    'is suspected after the time SWIM expects and believed within the formula',
+    async () => {
+      const firstSuspicionsMs: number[] = [];
+      await forEachSeed(async (seed) => {
+        const pool = new Pool(seed);
+        const size = 6 + (seed % 15);
+        const members = await pool.grow(size);
+        await pool.clock.advance(5_000 + seed * 37);
+        const victim = members[seed % size]!;
+        const rest = members.filter((member) => member !== victim);
+        const startMs = pool.clock.monotonicMs();
+        victim.host.crash();
+        await pool.clock.advanceUntil(() => rest.some((member) => stateOf(member, victim.name) === 'suspect'), 60_000);
+        const suspectedMs = pool.clock.monotonicMs() - startMs;
+        firstSuspicionsMs.push(suspectedMs);
+        await pool.clock.advanceUntil(() => rest.every((member) => stateOf(member, victim.name) === 'dead'), 90_000);
+        const deadMs = pool.clock.monotonicMs() - startMs;
+        const minMs = suspicionMinMs(4, size, 1_000);
+        expect(deadMs).toBeGreaterThanOrEqual(suspectedMs + minMs);
+        // Never later than a suspicion nobody confirms, and the gossip that spreads it.
+        expect(deadMs).toBeLessThanOrEqual(suspectedMs + 6 * minMs + 3_000);
+      });
+      // A member is asked by somebody within e/(e-1) = 1.58 intervals on average; the verdict takes one more, and the
+      // probe must begin after the crash.
+      const meanMs = firstSuspicionsMs.reduce((sum, ms) => sum + ms, 0) / firstSuspicionsMs.length;
+      expect(Math.min(...firstSuspicionsMs)).toBeGreaterThan(500);
+      if (seeds.length >= seedsDefault) expect(meanMs).toBeLessThan(3_600);
+    },
+    limitMs,
+  );
+
+  test(
+    'that one cut-off member alone believes in is refuted',
+    async () => {
+      await forEachSeed(async (seed) => {
+        const pool = new Pool(seed);
+        const members = await pool.grow(8);
+        const [accuser, victim] = members as [PoolMember, PoolMember];
+        // What it suspects meanwhile it tells as soon as it can, and those it accuses answer in time.
+        for (const { address } of members.slice(2)) pool.network.block(accuser.address, address);
+        pool.network.block(accuser.address, victim.address);
+        await pool.clock.advance(3_000);
+        pool.network.heal();
+        await pool.clock.advance(30_000);
+        for (const { events } of members.slice(1))
+          expect(events.filter((e) => e === `dead ${victim.name}`)).toEqual([]);
+      });
+    },
+    limitMs,
+  );
+});
+
+test(
+  'slow members are not held for dead, nor do they kill others',
+  async () => {
+    await forEachSeed(async (seed) => {
+      const pool = new Pool(seed);
+      const members = await pool.grow(16);
+      const slow = members.slice(0, 1 + (seed % 3));
+      for (let round = 0; round < 6; round++) {
+        for (const { host } of slow) host.stall();
+        await pool.clock.advance(1_500);
+        for (const { host } of slow) host.resume();
+        await pool.clock.advance(1_000);
+      }
+      await pool.clock.advance(20_000);
+      expect(pool.agrees()).toBe(true);
+      const healthy = members.filter((member) => !slow.includes(member)).map(({ name }) => name);
+      const falsePositives = members.flatMap(({ events }) =>
+        events.filter((event) => healthy.some((name) => event === `dead ${name}`)),
+      );
+      expect(falsePositives).toEqual([]);
+    });
+  },
+  limitMs,
+);
+
+test('a pool of 200 agrees on join and crash, with the same load on each', async () => {
+  const pool = new Pool(seeds[0]!);
+  const members = await pool.grow(200);
+  await pool.clock.advance(10_000);
+  const before = members.map(({ host }) => host.traffic.packets);
+  await pool.clock.advance(10_000);
+  const perSecond = members.map(({ host }, i) => (host.traffic.packets - before[i]!) / 10);
+  // A probe and an answer each second on average, whatever the size of the pool; nothing to gossip.
+  expect(Math.max(...perSecond)).toBeLessThan(8);
+  members[100]!.host.crash();
+  const rest = members.filter((_, i) => i !== 100);
+  await pool.clock.advanceUntil(() => rest.every((member) => stateOf(member, 'm100') === 'dead'), 60_000);
+}, 120_000);
