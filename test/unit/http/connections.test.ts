@@ -56,12 +56,13 @@ describe('pipelined requests', () => {
   ])('%d in one go: closed is %j', async (count, isClosed) => {
     const { harness, waiting } = await blocked();
     const { socket } = open(harness);
+    const closed = once(socket, 'close');
     socket.write(ask.repeat(count));
     await waitUntil(
       () => 'the first request',
       () => waiting.length === 1,
     );
-    if (isClosed) await once(socket, 'close');
+    if (isClosed) await closed;
     waiting[0]!('one');
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(socket.closed).toBe(isClosed);
@@ -100,8 +101,9 @@ describe('pipelined requests', () => {
       () => 'the first request',
       () => waiting.length === 1,
     );
+    const closed = once(socket, 'close');
     socket.destroy();
-    await once(socket, 'close');
+    await closed;
     waiting[0]!('one');
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(harness.calls).toHaveLength(1);
@@ -110,9 +112,10 @@ describe('pipelined requests', () => {
 
 test('headers without end are refused with 431 and the connection is closed', async () => {
   const { socket, read } = open(await start());
+  const ended = once(socket, 'end');
   socket.write('GET /v1/status/leader HTTP/1.1\r\n');
   socket.write(`X-Long: ${'x'.repeat(1_100_000)}\r\n\r\n`);
-  await once(socket, 'end');
+  await ended;
   expect(read()).toMatch(/^HTTP\/1\.1 431 Request Header Fields Too Large\r\n/);
   expect(read()).toMatch(/\r\n\r\n431 Request Header Fields Too Large$/);
 });

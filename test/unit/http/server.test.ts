@@ -332,16 +332,16 @@ describe('connections', () => {
     while (!holds()) await new Promise((resolve) => setImmediate(resolve));
   };
 
-  test('every request of a pipeline ends with its connection, also those whose turn to answer has not come', async () => {
+  test('the request of a pipeline whose turn it is ends with its connection, and those behind it never begin', async () => {
     const signals: AbortSignal[] = [];
     const { port } = await start(waiting(signals));
     const socket = createConnection(port, '127.0.0.1');
     socket.write('GET /v1/kv/a?index=9 HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(5));
-    await until(() => signals.length === 5);
+    await until(() => signals.length === 1);
     socket.destroy();
     await until(() => signals[0]!.aborted);
     await new Promise((resolve) => setImmediate(resolve));
-    expect(signals.map(({ aborted }) => aborted)).toEqual([true, true, true, true, true]);
+    expect(signals).toHaveLength(1);
   });
 
   test('many waiting requests raise no warning of a leak', async () => {
@@ -352,7 +352,7 @@ describe('connections', () => {
     const { port } = await start(waiting(signals));
     const socket = createConnection(port, '127.0.0.1');
     socket.write('GET /v1/kv/a?index=9 HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(20));
-    await until(() => signals.length === 20);
+    await until(() => signals.length === 1);
     await new Promise((resolve) => setImmediate(resolve));
     socket.destroy();
     process.off('warning', note);
