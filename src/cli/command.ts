@@ -101,6 +101,8 @@ export interface Command {
   readonly name: string;
   readonly summary: string;
   readonly help: string;
+  /** For completion, by name. */
+  readonly flags: readonly { readonly name: string; readonly help: string }[];
   /** Runs with the words after the name; resolves with the exit code. */
   execute(argv: readonly string[], io: CliIo, dependencies: CliDependencies): Promise<number>;
 }
@@ -117,6 +119,9 @@ export function command<const S extends FlagSpecs>(definition: CommandDefinition
     name,
     summary,
     help,
+    flags: Object.keys(flags)
+      .sort()
+      .map((flag) => ({ name: flag, help: flags[flag]!.help })),
     async execute(argv, io, dependencies) {
       if (asksForHelp(argv)) {
         io.stdout.write(`${help}\n`);

@@ -3,6 +3,8 @@
  * `registrator explain` live side by side. What comes before the last word is a group.
  */
 import type { Command } from './command.ts';
+import type { CompletionNode } from './completion.ts';
+import { suggestion } from './suggest.ts';
 import { aclAuthMethod } from './commands/acl-auth-method.ts';
 import { aclBindingRule } from './commands/acl-binding-rule.ts';
 import { aclPolicy } from './commands/acl-policy.ts';
@@ -16,7 +18,9 @@ import { catalogNodes } from './commands/catalog-nodes.ts';
 import { catalogServices } from './commands/catalog-services.ts';
 import { configWrite } from './commands/config-write.ts';
 import { connectCa } from './commands/connect-ca.ts';
+import { connectProxy } from './commands/connect-proxy.ts';
 import { connectExpose } from './commands/connect-expose.ts';
+import { debug } from './commands/debug.ts';
 import { doctor } from './commands/doctor.ts';
 import { exec } from './commands/exec.ts';
 import { forceLeave } from './commands/force-leave.ts';
@@ -54,6 +58,7 @@ import { intentionDelete } from './commands/intention-delete.ts';
 import { intentionGet } from './commands/intention-get.ts';
 import { intentionMatch } from './commands/intention-match.ts';
 import { rtt } from './commands/rtt.ts';
+import { completion } from './commands/completion.ts';
 import { configDelete } from './commands/config-delete.ts';
 import { configList } from './commands/config-list.ts';
 import { configRead } from './commands/config-read.ts';
@@ -76,12 +81,15 @@ const commands: readonly Command[] = [
   catalogDatacenters,
   catalogNodes,
   catalogServices,
+  completion(completionNodes),
   configDelete,
   configList,
   configRead,
   configWrite,
   ...connectCa,
   connectExpose,
+  ...connectProxy,
+  debug,
   doctor,
   event,
   exec,
@@ -178,8 +186,8 @@ const groups: Readonly<Record<string, { readonly summary: string; readonly descr
 
 export type Found =
   | { readonly kind: 'command'; readonly command: Command; readonly argv: readonly string[] }
-  | { readonly kind: 'group'; readonly help: string }
-  | { readonly kind: 'unknown' };
+  | { readonly kind: 'group'; readonly help: string; readonly hint: string }
+  | { readonly kind: 'unknown'; readonly hint: string };
 
 /** Most words a command's name has. */
 const nameWordsMax = 3;
@@ -190,9 +198,29 @@ export function findCommand(argv: readonly string[]): Found {
     const name = argv.slice(0, words).join(' ');
     const command = commands.find((one) => one.name === name);
     if (command) return { kind: 'command', command, argv: argv.slice(words) };
-    if (Object.hasOwn(groups, name)) return { kind: 'group', help: groupHelp(name) };
+    if (Object.hasOwn(groups, name)) return { kind: 'group', help: groupHelp(name), hint: hintFor(name, argv[words]) };
   }
-  return { kind: 'unknown' };
+  return { kind: 'unknown', hint: hintFor('', argv[0]) };
+}
+
+/** What the word behind `group` may have been meant to be; "" when nothing is near. */
+function hintFor(group: string, word: string | undefined): string {
+  if (word === undefined || word.startsWith('-')) return '';
+  const meant = suggestion(
+    word,
+    subcommands(group).map(([name]) => name),
+  );
+  return meant === undefined ? '' : `\nDid you mean "portolan ${group === '' ? '' : `${group} `}${meant}"?\n`;
+}
+
+/** What may follow each command and group, for completion. */
+export function completionNodes(): readonly CompletionNode[] {
+  const names = new Set(['', ...Object.keys(groups), ...commands.map(({ name }) => name)]);
+  return [...names].sort().map((name) => ({
+    name,
+    words: subcommands(name),
+    flags: commands.find((one) => one.name === name)?.flags ?? [],
+  }));
 }
 
 function groupHelp(name: string): string {

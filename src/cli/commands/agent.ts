@@ -90,6 +90,7 @@ export const agent: Command = {
   name: 'agent',
   summary,
   help,
+  flags: Object.entries(flagHelp).map(([name, text]) => ({ name, help: text })),
   async execute(argv, io, { runAgent }) {
     if (asksForHelp(argv)) {
       io.stdout.write(`${help}\n`);

@@ -1,5 +1,6 @@
 import { attempt, CliError, command } from '../command.ts';
-import { namespaceFlag, serverFlags } from '../flags.ts';
+import { formatFlag, namespaceFlag, serverFlags, wantsJson } from '../flags.ts';
+import { writeJson } from '../json.ts';
 
 export const configList = command({
   name: 'config list',
@@ -8,18 +9,21 @@ export const configList = command({
   flags: {
     ...serverFlags,
     ...namespaceFlag,
+    ...formatFlag,
     kind: { kind: 'string', value: 'KIND', help: 'Kind of the entries. Required.' },
   },
-  async run({ values, out, client }) {
+  async run({ io, values, out, client }) {
     const { kind = '' } = values;
     if (kind === '') throw new CliError('Must specify the -kind parameter');
+    const json = wantsJson(values.format);
     const entries = await attempt(
       `Error listing config entries for kind ${JSON.stringify(kind)}`,
       client().json<readonly { readonly Name: string }[] | null>('GET', `/v1/config/${kind}`, {
         query: { stale: values.stale },
       }),
     );
-    for (const { Name } of entries ?? []) out(Name);
+    if (json) writeJson(io, entries ?? []);
+    else for (const { Name } of entries ?? []) out(Name);
     return 0;
   },
 });

@@ -1,5 +1,6 @@
 import { attempt, CliError, command } from '../command.ts';
-import { namespaceFlag, serverFlags } from '../flags.ts';
+import { formatFlag, namespaceFlag, serverFlags, wantsJson } from '../flags.ts';
+import { writeJson } from '../json.ts';
 import { type KvEntry, optionalKey, readKv } from '../kv.ts';
 
 /** Room behind the names of `-detailed`, columns. */
@@ -15,6 +16,7 @@ export const kvGet = command({
   flags: {
     ...serverFlags,
     ...namespaceFlag,
+    ...formatFlag,
     detailed: { kind: 'bool', help: 'Print flags, indexes and the lock holder too.' },
     keys: { kind: 'bool', help: 'Print the names of keys below the prefix, not their values.' },
     recurse: { kind: 'bool', help: 'Print all keys below the prefix with their values, as key:value.' },
@@ -24,6 +26,7 @@ export const kvGet = command({
   async run({ io, values, args, out, client }) {
     const key = optionalKey(args);
     if (key === '' && !values.recurse && !values.keys) throw new CliError('Error! Missing KEY argument');
+    const json = wantsJson(values.format);
     const stale = values.stale ?? false;
     const read = <T>(query: Readonly<Record<string, string | true>>): Promise<T | null> =>
       attempt('Error querying Consul agent', readKv<T>(client(), key, { stale, ...query }));
@@ -49,12 +52,14 @@ export const kvGet = command({
     if (values.keys) {
       const separator = values.separator ?? '/';
       const keys = await read<string[]>({ keys: true, ...(separator !== '' && { separator }) });
-      for (const name of keys ?? []) out(name);
+      if (json) writeJson(io, keys ?? []);
+      else for (const name of keys ?? []) out(name);
       return 0;
     }
     if (values.recurse) {
       const entries = (await read<KvEntry[]>({ recurse: true })) ?? [];
-      for (const [i, entry] of entries.entries()) {
+      if (json) writeJson(io, entries);
+      for (const [i, entry] of json ? [] : entries.entries()) {
         if (!values.detailed) {
           print(`${entry.Key}:`, valueOf(entry));
           continue;
@@ -66,7 +71,8 @@ export const kvGet = command({
     }
     const entry = (await read<KvEntry[]>({}))?.[0];
     if (entry === undefined) throw new CliError(`Error! No key exists at: ${key}`);
-    if (values.detailed) printDetailed(entry);
+    if (json) writeJson(io, entry);
+    else if (values.detailed) printDetailed(entry);
     else print(valueOf(entry));
     return 0;
   },

@@ -1,6 +1,7 @@
 import { coordinateDistance, type Coordinate } from '../../model/index.ts';
 import { attempt, CliError, command } from '../command.ts';
-import { clientFlags } from '../flags.ts';
+import { clientFlags, formatFlag, wantsJson } from '../flags.ts';
+import { writeJson } from '../json.ts';
 
 interface NodeAt {
   readonly Node: string;
@@ -16,13 +17,15 @@ export const rtt = command({
   ],
   flags: {
     ...clientFlags,
+    ...formatFlag,
     wan: { kind: 'bool', help: 'Between servers of different datacenters.' },
   },
-  async run({ values, args, out, client }) {
+  async run({ io, values, args, out, client }) {
     const [first, second] = args;
     if (first === undefined || args.length > 2) {
       throw new CliError('One or two node names must be specified', { usage: true });
     }
+    const json = wantsJson(values.format);
     const agent = client();
     const other = second ?? (await attempt('Unable to look up agent info', ownName(values.wan ?? false)));
     const nodes = await attempt('Error getting coordinates', values.wan ? readServers() : readNodes());
@@ -32,6 +35,10 @@ export const rtt = command({
       return found;
     };
     const milliseconds = coordinateDistance(at(first), at(other)) * 1000;
+    if (json) {
+      writeJson(io, { Node1: first, Node2: other, Milliseconds: milliseconds, WAN: values.wan ?? false });
+      return 0;
+    }
     out(
       `Estimated ${first} <-> ${other} rtt: ${milliseconds.toFixed(3)} ms (using ${values.wan ? 'WAN' : 'LAN'} coordinates)`,
     );
