@@ -36,11 +36,9 @@ export interface ReadOptions {
 
 /** `dc` or the agent's own datacenter, and the token. */
 export function parseTarget(request: ApiRequest, options: HttpOptions): WriteRequest {
-  const token = request.token;
-  return {
-    Datacenter: request.query.get('dc') || options.datacenter,
-    ...(token === '' ? {} : { Token: token }),
-  };
+  const { token } = request;
+  const Datacenter = request.query.get('dc') || options.datacenter;
+  return token === '' ? { Datacenter } : { Datacenter, Token: token };
 }
 
 /** @throws HttpError 400 with the text of the first parameter that is wrong. */

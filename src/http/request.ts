@@ -12,10 +12,10 @@ import type { Query } from './query-string.ts';
 const bodyBytesMax = 32 * 1024 * 1024;
 
 /**
- * Calls back once, when the connection of the request has closed or the server stops; at once when it has stopped.
+ * Calls back once, when the connection has closed or the server stops; at once when it has stopped.
  * @returns cancels.
  */
-export type OnGone = (callback: () => void) => () => void;
+export type OnGone = (socket: Socket, callback: () => void) => () => void;
 
 export class ApiRequest {
   readonly method: string;
@@ -27,7 +27,7 @@ export class ApiRequest {
   readonly pretty: boolean;
   readonly #incoming: IncomingMessage;
   /** Kept, because a request whose body was given up has lost its own. */
-  readonly #socket: Socket;
+  readonly socket: Socket;
   readonly #response: ServerResponse;
   readonly #onGone: OnGone;
   readonly #defaultToken: () => string;
@@ -51,7 +51,7 @@ export class ApiRequest {
     this.query = parts.query;
     this.pretty = parts.pretty;
     this.#incoming = parts.incoming;
-    this.#socket = parts.incoming.socket;
+    this.socket = parts.incoming.socket;
     this.#response = parts.response;
     this.#onGone = parts.onGone;
     this.#defaultToken = parts.defaultToken;
@@ -69,7 +69,7 @@ export class ApiRequest {
 
   /** Address of the other end of the connection, "" when it has none or is gone. */
   get remoteAddress(): string {
-    return (this.#socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
+    return (this.socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '');
   }
 
   /** Bytes announced by Content-Length, null when the body is chunked or there is none. */
@@ -94,7 +94,7 @@ export class ApiRequest {
   /** Whether the client has gone before its answer. */
   get abandoned(): boolean {
     // Of a pipeline only the response whose turn it is learns of the end itself.
-    return this.#response.destroyed || this.#socket.destroyed;
+    return this.#response.destroyed || this.socket.destroyed;
   }
 
   /** Aborted when the client goes away before its answer, or the server stops. */
@@ -103,7 +103,7 @@ export class ApiRequest {
       const controller = new AbortController();
       const abort = (): void => controller.abort(new Error('the client has gone or the HTTP server stops'));
       if (this.abandoned) abort();
-      const forget = this.#onGone(abort);
+      const forget = this.#onGone(this.socket, abort);
       this.#response.once('close', () => {
         forget();
         if (!this.#response.writableFinished) abort();

@@ -1,13 +1,13 @@
 /**
  * The HTTP server: what holds for every request, in Consul's order — path, route, query, blocked endpoints, method,
- * write restriction — then one handler, then one write (reference/http-api.md §1). Fastify owns the life of a request;
- * routing is our own, because Go's rules for paths, methods and unreadable bytes are not those of any router.
+ * write restriction — then one handler, then one write (reference/http-api.md §1). Directly on Node's server: Go's rules
+ * for paths, methods and unreadable bytes are not those of any router, and with those taken away a framework was left
+ * with costing each answer as much as its handler.
  */
 import { chmod, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { type ByteString, byteStringToUtf8, invariant } from '../lib/index.ts';
 import { CallError } from '../model/index.ts';
 import type { CachedCaller, NamedCaller } from '../model/index.ts';
@@ -45,13 +45,13 @@ import { uiDataEndpoints } from './ui-data-endpoint.ts';
 
 /** Where to listen. */
 export type HttpListener = (
-    | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
-    /** `mode` as in chmod, 0 = what the umask gives. */
-    | { readonly kind: 'unix'; readonly path: string; readonly mode: number }
-  ) & {
-    /** HTTPS, by {@link HttpOptions.tls}. */
-    readonly tls?: boolean;
-  };
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  /** `mode` as in chmod, 0 = what the umask gives. */
+  | { readonly kind: 'unix'; readonly path: string; readonly mode: number }
+) & {
+  /** HTTPS, by {@link HttpOptions.tls}. */
+  readonly tls?: boolean;
+};
 
 export interface HttpServer {
   /**
@@ -85,6 +85,18 @@ const lingerMs = 500;
 /** How long a stop waits for answers that are being written. */
 const stopGraceMs = 2_000;
 
+/** One request and its answer under way. */
+interface Exchange {
+  readonly incoming: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly socket: Socket;
+  readonly url: string;
+  /** When it came, on the monotonic clock (ms). */
+  readonly began: number;
+  /** Set once its path turns out to be registered: such answers carry the common headers. */
+  endpoint: Endpoint | null;
+}
+
 export function createHttpServer(parts: {
   readonly caller: NamedCaller;
   readonly cache: CachedCaller;
@@ -103,15 +115,15 @@ class Service implements HttpServer {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #metrics: Metrics;
-  readonly #app: FastifyInstance;
   readonly #servers: Server[] = [];
   readonly #tlsDoors: TlsDoor[] = [];
-  readonly #pipelining = new Pipelining((incoming, response) => this.#app.routing(incoming, response));
+  readonly #pipelining = new Pipelining((incoming, response) => this.#serve(incoming, response));
   #stopping = false;
   /** Whom to tell that a connection has closed or the server stops. */
   readonly #onGoneBySocket = new Map<Socket, Set<() => void>>();
   readonly #defaultToken: () => string;
   readonly #connections = new Map<string, number>();
+  #outbox: (() => void)[] = [];
   #options: HttpOptions;
   #common: readonly Header[];
   #writers: BlockList | null;
@@ -147,34 +159,9 @@ class Service implements HttpServer {
       ...uiDataEndpoints(api),
     ];
     this.#router = new Router(guardedAgent(api, endpoints));
-    this.#app = this.#createApp();
-  }
-
-  /** One route that takes everything; fastify must neither decode our paths nor look at content types. */
-  #createApp(): FastifyInstance {
-    const app = fastify({
-      logger: false,
-      exposeHeadRoutes: false,
-      rewriteUrl: () => '/',
-      forceCloseConnections: true,
-    });
-    app.removeAllContentTypeParsers();
-    app.addContentTypeParser('*', (_request, _payload, done) => done(null));
-    app.addHook('onRequest', (request, _reply, done) => {
-      delete request.raw.headers['content-type'];
-      done();
-    });
-    const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-      reply.hijack();
-      await this.#serve(request.raw, reply.raw, request.originalUrl);
-    };
-    app.route({ method: app.supportedMethods, url: '/', handler });
-    app.setNotFoundHandler(handler);
-    return app;
   }
 
   async start(listeners: readonly HttpListener[]): Promise<readonly string[]> {
-    await this.#app.ready();
     try {
       const addresses: string[] = [];
       for (const listener of listeners) addresses.push(await this.#listen(listener));
@@ -262,7 +249,6 @@ class Service implements HttpServer {
     });
     await closed;
     grace.cancel();
-    await this.#app.close();
   }
 
   reload(options: HttpOptions): void {
@@ -292,7 +278,7 @@ class Service implements HttpServer {
   }
 
   /** One listener per connection, however many requests wait on it (see OnGone). */
-  #onGone(socket: Socket, callback: () => void): () => void {
+  readonly #onGone = (socket: Socket, callback: () => void): (() => void) => {
     if (this.#stopping || socket.destroyed) {
       callback();
       return () => undefined;
@@ -304,7 +290,7 @@ class Service implements HttpServer {
     }
     callbacks.add(callback);
     return () => callbacks.delete(callback);
-  }
+  };
 
   #tellGone(socket: Socket): void {
     const callbacks = this.#onGoneBySocket.get(socket);
@@ -327,9 +313,10 @@ class Service implements HttpServer {
     const [, method = '', url = ''] = line;
     const path = percentDecode(url.split('?', 1)[0]!);
     const routing = path === null ? null : this.#router.route(path);
-    const answer =
-      routing !== null && 'endpoint' in routing ? this.#withCommon(notAllowed(routing.endpoint, method)) : empty(404);
+    const known = routing !== null && 'endpoint' in routing;
+    const answer = known ? notAllowed(routing.endpoint, method) : empty(404);
     const headers: Header[] = [
+      ...(known ? this.#common : []),
       ...answer.headers,
       ['Content-Length', String(answer.body?.bytes.length ?? 0)],
       ['Connection', 'close'],
@@ -344,24 +331,44 @@ class Service implements HttpServer {
     );
   }
 
-  async #serve(incoming: IncomingMessage, response: ServerResponse, url: string): Promise<void> {
+  /** No turn of the event loop and no promise is spent here on a handler that has its answer at once. */
+  #serve(incoming: IncomingMessage, response: ServerResponse): void {
     const began = this.#clock.monotonicMs();
     // A request whose body was given up loses its socket.
-    const { socket } = incoming;
-    let answer: Answer;
+    const { socket, url = '' } = incoming;
+    const exchange: Exchange = { incoming, response, socket, url, began, endpoint: null };
     try {
-      answer = await this.#answer(incoming, response, url);
+      const answer = this.#answer(exchange);
+      if (answer instanceof Promise) {
+        answer.then(
+          (later) => this.#finish(exchange, later),
+          (error: unknown) => this.#fail(exchange, error),
+        );
+      } else this.#finish(exchange, answer);
     } catch (error) {
-      // The client has gone, or we are going: nobody is left to read an answer.
-      if (this.#stopping || response.destroyed || socket.destroyed) {
-        response.destroy();
-        return;
-      }
-      this.#logger.error('Request failed by a defect of the agent', { url: hideTokens(url), error });
-      answer = text(500, 'internal error, see the log of the agent');
+      this.#fail(exchange, error);
+    }
+  }
+
+  #fail(exchange: Exchange, error: unknown): void {
+    const { response, socket, url } = exchange;
+    // The client has gone, or we are going: nobody is left to read an answer.
+    if (this.#stopping || response.destroyed || socket.destroyed) {
+      response.destroy();
+      return;
+    }
+    this.#logger.error('Request failed by a defect of the agent', { url: hideTokens(url), error });
+    this.#finish(exchange, text(500, 'internal error, see the log of the agent'));
+  }
+
+  #finish(exchange: Exchange, answer: Answer): void {
+    const { incoming, response, socket, url, began, endpoint } = exchange;
+    if (endpoint !== null) {
+      this.#metrics.sample(metricName(incoming.method ?? '', endpoint), this.#clock.monotonicMs() - began);
     }
     if (response.destroyed || socket.destroyed) return;
-    await this.#write(incoming, socket, response, answer);
+    this.#write(exchange, answer);
+    if (this.#logger.wants?.('debug') === false) return;
     this.#logger.debug('Request finished', {
       method: incoming.method,
       url: hideTokens(url),
@@ -370,8 +377,8 @@ class Service implements HttpServer {
     });
   }
 
-  async #answer(incoming: IncomingMessage, response: ServerResponse, url: string): Promise<Answer> {
-    const { socket } = incoming;
+  #answer(exchange: Exchange): Answer | Promise<Answer> {
+    const { incoming, response, url } = exchange;
     const method = incoming.method ?? '';
     const mark = url.indexOf('?');
     const path = percentDecode(mark < 0 ? url : url.slice(0, mark));
@@ -381,45 +388,45 @@ class Service implements HttpServer {
     const routing = this.#router.route(path);
     if (routing === null) return path === '/' ? text(200, 'Consul Agent') : empty(404);
     if ('redirect' in routing) return redirect(method, routing.redirect, search);
-    const began = this.#clock.monotonicMs();
+    exchange.endpoint = routing.endpoint;
     const query = Query.parse(search);
-    const answer =
-      query === null
-        ? empty(500)
-        : await this.#dispatch(routing.endpoint, incoming, () => {
-            return new ApiRequest({
-              method,
-              path,
-              suffix: routing.suffix,
-              query,
-              pretty: this.#options.pretty || query.has('pretty'),
-              incoming,
-              response,
-              onGone: (callback) => this.#onGone(socket, callback),
-              defaultToken: this.#defaultToken,
-            });
-          });
-    this.#metrics.sample(metricName(method, routing.endpoint), this.#clock.monotonicMs() - began);
-    return this.#withCommon(answer);
+    if (query === null) return empty(500);
+    return this.#dispatch(
+      routing.endpoint,
+      new ApiRequest({
+        method,
+        path,
+        suffix: routing.suffix,
+        query,
+        pretty: this.#options.pretty || query.has('pretty'),
+        incoming,
+        response,
+        onGone: this.#onGone,
+        defaultToken: this.#defaultToken,
+      }),
+    );
   }
 
   /** Answers a request whose route and query are known; every refusal becomes an answer here. */
-  async #dispatch(endpoint: Endpoint, incoming: IncomingMessage, makeRequest: () => ApiRequest): Promise<Answer> {
-    const request = makeRequest();
+  #dispatch(endpoint: Endpoint, request: ApiRequest): Answer | Promise<Answer> {
     const { method } = request;
-    const path = byteStringToUtf8(request.path);
-    if (this.#options.blockEndpoints.some((prefix) => path.startsWith(prefix))) {
-      return text(403, 'Endpoint is blocked by agent configuration');
+    const { blockEndpoints } = this.#options;
+    if (blockEndpoints.length > 0) {
+      const path = byteStringToUtf8(request.path);
+      if (blockEndpoints.some((prefix) => path.startsWith(prefix))) {
+        return text(403, 'Endpoint is blocked by agent configuration');
+      }
     }
     if (method === 'OPTIONS' && endpoint.anyMethod === undefined) return empty(200, [allowHeader(endpoint)]);
     const handler =
       endpoint.anyMethod ?? (Object.hasOwn(endpoint.methods, method) ? endpoint.methods[method] : undefined);
     if (handler === undefined) return notAllowed(endpoint, method);
-    if (method !== 'GET' && method !== 'OPTIONS' && !this.#mayWrite(incoming.socket))
+    if (method !== 'GET' && method !== 'OPTIONS' && !this.#mayWrite(request.socket))
       return text(403, 'Access is restricted');
     try {
       if (endpoint.ignoresNamespace !== true) refuseNamespace(request);
-      return await handler(request);
+      const answer = handler(request);
+      return answer instanceof Promise ? answer.catch((error: unknown) => this.#refusal(error, request)) : answer;
     } catch (error) {
       return this.#refusal(error, request);
     }
@@ -447,32 +454,61 @@ class Service implements HttpServer {
     return text(forbidden ? 403 : 500, message, headers);
   }
 
-  /** Adds what every answer of a registered path carries; what the handler says wins. */
-  #withCommon(answer: Answer): Answer {
-    const own = new Set(answer.headers.map(([name]) => name));
-    return { ...answer, headers: [...this.#common.filter(([name]) => !own.has(name)), ...answer.headers] };
-  }
-
-  async #write(incoming: IncomingMessage, socket: Socket, response: ServerResponse, answer: Answer): Promise<void> {
-    const headers = answer.headers.flat();
+  #write(exchange: Exchange, answer: Answer): void {
+    const { incoming, response, socket, endpoint } = exchange;
+    // Spelled out flat, as Node writes them without another look.
+    const headers: string[] = [];
+    if (endpoint !== null) this.#addCommon(headers, answer);
+    for (const [name, value] of answer.headers) headers.push(name, value);
     if (answer.close === true) headers.push('Connection', 'close');
     if (answer.stream !== undefined) {
       this.#writeStream(socket, response, answer.status, headers, answer.stream);
       return;
     }
-    let bytes = answer.body?.bytes ?? null;
-    if (bytes !== null && bytes.length > 0 && answer.headers.some(([name]) => name === 'Vary')) {
-      if (acceptsGzip(incoming.headers['accept-encoding'])) {
-        bytes = await answer.body!.gzipped();
-        headers.push('Content-Encoding', 'gzip');
-      }
+    const { body } = answer;
+    if (
+      endpoint !== null &&
+      body !== null &&
+      body.bytes.length > 0 &&
+      acceptsGzip(incoming.headers['accept-encoding'])
+    ) {
+      headers.push('Content-Encoding', 'gzip');
+      const gzipped = body.gzipped();
+      if (gzipped instanceof Promise) {
+        gzipped.then(
+          (bytes) => this.#post(exchange, answer.status, headers, bytes),
+          (error: unknown) => {
+            this.#logger.error('An answer could not be compressed', { error });
+            response.destroy();
+          },
+        );
+      } else this.#post(exchange, answer.status, headers, gzipped);
+      return;
     }
-    if (response.destroyed) return;
-    headers.push('Content-Length', String(bytes?.length ?? 0));
-    response.writeHead(answer.status, headers);
-    if (bytes === null || incoming.method === 'HEAD') response.end();
-    else response.end(bytes);
+    this.#post(exchange, answer.status, headers, body?.bytes ?? null);
   }
+
+  /** What every answer of a registered path carries; what the handler says wins. */
+  #addCommon(headers: string[], answer: Answer): void {
+    for (const [name, value] of this.#common) {
+      if (!answer.headers.some(([own]) => own === name)) headers.push(name, value);
+    }
+  }
+
+  /**
+   * Answers of one turn of the event loop are written together at its end: the requests are read without a system call
+   * between them, and their clients are woken at once instead of one by one.
+   */
+  #post(exchange: Exchange, status: number, headers: string[], bytes: Uint8Array | null): void {
+    this.#outbox.push(() => writeWhole(exchange, status, headers, bytes));
+    if (this.#outbox.length === 1) setImmediate(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    const ready = this.#outbox;
+    this.#outbox = [];
+    for (const write of ready) write();
+  };
 
   #writeStream(
     socket: Socket,
@@ -503,6 +539,19 @@ class Service implements HttpServer {
       end();
     });
   }
+}
+
+function writeWhole(
+  { incoming, response }: Exchange,
+  status: number,
+  headers: string[],
+  bytes: Uint8Array | null,
+): void {
+  if (response.destroyed) return;
+  headers.push('Content-Length', String(bytes?.length ?? 0));
+  response.writeHead(status, headers);
+  if (bytes === null || incoming.method === 'HEAD') response.end();
+  else response.end(bytes);
 }
 
 /** What is said of a request that cannot be read, by Node's name of the reason. */

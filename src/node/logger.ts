@@ -219,6 +219,10 @@ class NamedLogger implements Logger {
     if (errorRank >= this.#hub.threshold) this.#hub.write(errorRank, this.#name, message, fields);
   }
 
+  wants(level: LogLevel): boolean {
+    return rankOf(level) >= this.#hub.threshold;
+  }
+
   named(name: string): Logger {
     return new NamedLogger(this.#hub, `${this.#name}.${name}`);
   }

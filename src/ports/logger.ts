@@ -12,6 +12,8 @@ export interface Logger {
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
+  /** Whether anybody would read a line of this level, for lines that are dear to make; a logger without it reads all. */
+  wants?(level: LogLevel): boolean;
   /** A logger one level below, `agent` → `agent.http`. */
   named(name: string): Logger;
 }
