@@ -100,6 +100,15 @@ interface Interval {
   readonly samples: Map<string, Aggregate>;
 }
 
+/** What follows from the name of a counter or sample, and where the running interval keeps it. */
+interface Known {
+  readonly full: readonly string[];
+  readonly dotted: string;
+  readonly passes: boolean;
+  interval: Interval | null;
+  aggregate: Aggregate | null;
+}
+
 const noLabels: MetricLabels = [];
 const droppedName = ['telemetry', 'series_dropped'] as const;
 
@@ -124,6 +133,10 @@ class MetricsSink implements Metrics {
   readonly #collect: ((metrics: Metrics) => void) | undefined;
   readonly #prometheus: PrometheusRegistry | undefined;
   readonly #prometheusProcess: () => string;
+  readonly #known = {
+    counters: new WeakMap<readonly string[], Known>(),
+    samples: new WeakMap<readonly string[], Known>(),
+  };
   #current: Interval;
   #complete: Interval | undefined;
   #timer: Timer | undefined;
@@ -145,11 +158,10 @@ class MetricsSink implements Metrics {
   }
 
   count(name: readonly string[], value = 1, labels = noLabels): void {
-    const full = this.#fullName(name, false);
-    const dotted = full.join('.');
-    if (!this.#passes(dotted)) return;
-    this.#aggregate(this.#current.counters, dotted, value, labels);
-    for (const outlet of this.#outlets) outlet.count(full, value, labels);
+    const known = this.#knownAs('counters', name);
+    if (!known.passes) return;
+    this.#aggregate('counters', known, value, labels);
+    for (const outlet of this.#outlets) outlet.count(known.full, value, labels);
   }
 
   gauge(name: readonly string[], value: number, labels = noLabels): void {
@@ -165,11 +177,10 @@ class MetricsSink implements Metrics {
   }
 
   sample(name: readonly string[], value: number, labels = noLabels): void {
-    const full = this.#fullName(name, false);
-    const dotted = full.join('.');
-    if (!this.#passes(dotted)) return;
-    this.#aggregate(this.#current.samples, dotted, value, labels);
-    for (const outlet of this.#outlets) outlet.sample(full, value, labels);
+    const known = this.#knownAs('samples', name);
+    if (!known.passes) return;
+    this.#aggregate('samples', known, value, labels);
+    for (const outlet of this.#outlets) outlet.sample(known.full, value, labels);
   }
 
   start(): void {
@@ -208,16 +219,38 @@ class MetricsSink implements Metrics {
     return isGauge && this.#hostName !== null ? [this.#prefix, this.#hostName, ...name] : [this.#prefix, ...name];
   }
 
-  #aggregate(series: Map<string, Aggregate>, name: string, value: number, labels: MetricLabels): void {
-    const key = seriesKey(name, labels);
+  /** Names are constants of the code that counts, so what follows from one is found by the array itself. */
+  #knownAs(kind: 'counters' | 'samples', name: readonly string[]): Known {
+    let known = this.#known[kind].get(name);
+    if (known === undefined) {
+      const full = this.#fullName(name, false);
+      const dotted = full.join('.');
+      known = { full, dotted, passes: this.#passes(dotted), interval: null, aggregate: null };
+      this.#known[kind].set(name, known);
+    }
+    return known;
+  }
+
+  #aggregate(kind: 'counters' | 'samples', known: Known, value: number, labels: MetricLabels): void {
+    const isPlain = labels.length === 0;
+    if (isPlain && known.aggregate !== null && known.interval === this.#current) {
+      ingest(known.aggregate, value);
+      return;
+    }
+    const series = this.#current[kind];
+    const key = seriesKey(known.dotted, labels);
     let aggregate = series.get(key);
     if (!aggregate) {
       if (!this.#hasRoom()) {
         this.#drop();
         return;
       }
-      aggregate = newAggregate(name, labels, value);
+      aggregate = newAggregate(known.dotted, labels, value);
       series.set(key, aggregate);
+    }
+    if (isPlain) {
+      known.interval = this.#current;
+      known.aggregate = aggregate;
     }
     ingest(aggregate, value);
   }
