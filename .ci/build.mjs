@@ -43,7 +43,6 @@ await build({
   target: 'node20',
   minifySyntax: true,
   minifyWhitespace: true,
-  keepNames: true,
   sourcemap: 'linked',
   legalComments: 'none',
   external: ['cpu-features'],
