@@ -28,9 +28,6 @@ const mapBytesMax = 64 * 1024;
 /** From the request to the answer map: a restore is committed by then. */
 export const snapshotTimeoutMsDefault = 600_000;
 
-/** How long a server reads over what a client still sends after the answer. */
-const lingerMs = 10_000;
-
 /** An archive, piece by piece. */
 export type Archive = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
@@ -52,7 +49,7 @@ export async function requestSnapshot(
   },
 ): Promise<{ readonly reply: SnapshotReply; readonly archive: AsyncIterable<Uint8Array> }> {
   const { clock, archive = [], timeoutMs = snapshotTimeoutMsDefault, signal } = options;
-  const bytes = new StreamBytes(stream);
+  const bytes = new StreamBytes(stream, clock);
   let gaveUp: RpcError | undefined;
   const giveUp = (error: RpcError): void => {
     gaveUp ??= error;
@@ -66,7 +63,7 @@ export async function requestSnapshot(
     await bytes.write(encodeShape(snapshotRequest, request));
     // A server that refuses answers before it has read the archive: then its answer counts, not that we cannot write.
     const sent = sendArchive(bytes, archive).catch(() => {});
-    const reply = decodeShape(snapshotReply, await readMap(bytes));
+    const reply = decodeShape(snapshotReply, await readMap(bytes, { patient: true }));
     if (reply.Error !== '') throw new RpcError('server', reply.Error);
     await sent;
     return { reply, archive: bytes.restAndClose() };
@@ -99,7 +96,7 @@ export async function serveSnapshot(
   handler: SnapshotHandler,
   options: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<void> {
-  const bytes = new StreamBytes(stream);
+  const bytes = new StreamBytes(stream, options.clock);
   try {
     const request = decodeShape(snapshotRequest, await readMap(bytes));
     const answer = await handler(request, bytes.rest(), { remote: stream.remote }).catch((error: unknown) => ({
@@ -108,18 +105,13 @@ export async function serveSnapshot(
     }));
     await bytes.write(encodeShape(snapshotReply, answer.reply));
     await sendArchive(bytes, answer.archive ?? []);
-    // The rest of an archive that was refused is read over, or the client would see a broken connection first.
-    const deadline = options.clock.after(lingerMs, () => bytes.destroy());
-    await readOver(bytes).finally(() => deadline.cancel());
+    // What is left of an archive that was refused is read over, or the client would see a broken connection first.
+    await bytes.finish();
   } catch (error) {
     const err = error instanceof Error ? error.message : String(error);
     options.logger.warn('a snapshot connection failed', { from: stream.remote.address, err });
+    bytes.destroy();
   }
-  bytes.destroy();
-}
-
-async function readOver(bytes: StreamBytes): Promise<void> {
-  while ((await bytes.next()) !== null);
 }
 
 async function sendArchive(bytes: StreamBytes, archive: Archive): Promise<void> {
@@ -127,10 +119,10 @@ async function sendArchive(bytes: StreamBytes, archive: Archive): Promise<void> 
   bytes.end();
 }
 
-async function readMap(bytes: StreamBytes): Promise<Uint8Array> {
+async function readMap(bytes: StreamBytes, options: { readonly patient?: boolean } = {}): Promise<Uint8Array> {
   const input = new MsgpackStream(mapBytesMax);
   for (;;) {
-    const piece = await bytes.next();
+    const piece = await bytes.next(options);
     if (piece === null) throw new Error('EOF');
     input.push(piece);
     const map = input.next();

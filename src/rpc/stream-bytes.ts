@@ -1,21 +1,28 @@
 /** A stream as something to read from and to write to in turn, for the one long transfer there is: a snapshot. */
-import type { Stream } from '../ports/index.ts';
+import type { Clock, Stream, Timer } from '../ports/index.ts';
 
 /** Bytes read ahead of who takes them before the stream is paused. */
 const aheadBytesMax = 1024 * 1024;
+/** A peer that neither sends what it owes nor takes what it gets for so long is given up. */
+const stallMs = 60_000;
+/** How long a peer may go on sending what nobody wants any more. */
+const lingerMs = 10_000;
 
 /** Takes over a stream. Its end is the end of the bytes; a stream that breaks is an error. */
 export class StreamBytes {
   readonly #stream: Stream;
+  readonly #clock: Clock;
   readonly #chunks: Uint8Array[] = [];
   #buffered = 0;
   #ended = false;
   #closed: { readonly error: Error | null } | undefined;
+  /** Who waits, for something to read, room to write, or the close. */
   #wake: (() => void) | undefined;
   #drained: (() => void) | undefined;
 
-  constructor(stream: Stream) {
+  constructor(stream: Stream, clock: Clock) {
     this.#stream = stream;
+    this.#clock = clock;
     stream.subscribe({
       onData: (bytes) => {
         this.#chunks.push(bytes);
@@ -36,8 +43,12 @@ export class StreamBytes {
     });
   }
 
-  /** The next piece; null at the end. @throws Error when the stream broke. */
-  async next(): Promise<Uint8Array | null> {
+  /**
+   * The next piece; null at the end.
+   * @param options.patient waits as long as the caller does: the peer may be at work.
+   * @throws Error when the stream broke.
+   */
+  async next(options: { readonly patient?: boolean } = {}): Promise<Uint8Array | null> {
     for (;;) {
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
@@ -46,13 +57,8 @@ export class StreamBytes {
         return chunk;
       }
       if (this.#ended) return null;
-      if (this.#closed !== undefined) throw this.#closed.error ?? new Error('EOF');
-      await new Promise<void>((resolve) => {
-        this.#wake = () => {
-          this.#wake = undefined;
-          resolve();
-        };
-      });
+      this.#check();
+      await this.#wait('wake', options.patient === true ? null : stallMs);
     }
   }
 
@@ -79,22 +85,53 @@ export class StreamBytes {
 
   /** Writes, and waits while the stream is full. @throws Error when it broke. */
   async write(bytes: Uint8Array): Promise<void> {
-    if (this.#closed !== undefined) throw this.#closed.error ?? new Error('EOF');
+    this.#check();
     if (this.#stream.write(bytes)) return;
-    await new Promise<void>((resolve) => {
-      this.#drained = () => {
-        this.#drained = undefined;
-        resolve();
-      };
-    });
-    if (this.#closed !== undefined) throw (this.#closed as { readonly error: Error | null }).error ?? new Error('EOF');
+    await this.#wait('drained', stallMs);
+    this.#check();
   }
 
+  /** Ends our side. */
   end(): void {
     this.#stream.end();
   }
 
+  /** Waits until both sides have ended, reading over what still comes, but only while our own bytes leave. */
+  async finish(): Promise<void> {
+    this.end();
+    let owed = this.#stream.queuedBytes;
+    const watch = (): Timer =>
+      this.#clock.after(lingerMs, () => {
+        const before = owed;
+        owed = this.#stream.queuedBytes;
+        if (owed >= before) this.#stream.destroy();
+        else timer = watch();
+      });
+    let timer = watch();
+    while (this.#closed === undefined) {
+      this.#chunks.length = 0;
+      this.#buffered = 0;
+      this.#stream.resume();
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    timer.cancel();
+  }
+
   destroy(): void {
     this.#stream.destroy();
+  }
+
+  /** Waits to be woken. After `limitMs` the stream is destroyed, which wakes too. */
+  async #wait(what: 'wake' | 'drained', limitMs: number | null): Promise<void> {
+    const timer = limitMs === null ? undefined : this.#clock.after(limitMs, () => this.#stream.destroy());
+    await new Promise<void>((resolve) => {
+      if (what === 'wake') this.#wake = resolve;
+      else this.#drained = resolve;
+    });
+    timer?.cancel();
+  }
+
+  #check(): void {
+    if (this.#closed !== undefined) throw this.#closed.error ?? new Error('EOF');
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Two ends of a stream in memory. Bytes cross when somebody calls `step` (or at once with `immediate`), in pieces of a
- * size that the test picks; a paused end takes none, so its peer's queue fills.
+ * size that the test picks; a paused end takes none, so its peer's queue fills. When both halves have ended it closes.
  */
 import type { Endpoint, Stream, StreamEvents } from '../../src/ports/index.ts';
 
@@ -76,6 +76,10 @@ export class MemoryStream implements Stream {
       if (!this.#ended || this.#endCrossed) return false;
       this.#endCrossed = true;
       this.peer.#events.onEnd();
+      if (this.peer.#endCrossed) {
+        this.destroy();
+        this.peer.destroy();
+      }
       return true;
     }
     this.#queued -= bytes.length;

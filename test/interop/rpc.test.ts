@@ -1,18 +1,22 @@
 // The real Consul server answers our side of port 8300: single connections, multiplexed ones, blocking queries, errors,
 // snapshots, and TLS in each of its modes.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { MsgpackWriter, type Shape } from '../../src/codec/index.ts';
 import { callShapes, serverCallShapes } from '../../src/model/wire/index.ts';
 import { SystemClock } from '../../src/node/system-clock.ts';
 import { TcpNetwork } from '../../src/node/tcp-network.ts';
+import { createTlsClient, createTlsServer } from '../../src/node/tls-streams.ts';
 import {
   callOnce,
   createRpcClient,
   createRpcDialer,
+  createRpcServer,
   requestSnapshot,
+  RpcAcceptor,
   RpcError,
   RpcPool,
   type RpcServerAddress,
@@ -20,6 +24,7 @@ import {
   snapshotOps,
   YamuxSession,
 } from '../../src/rpc/index.ts';
+import { silentLogger } from '../helpers/logger.ts';
 import { waitUntil } from '../helpers/wait.ts';
 import { describeWith, realConsul } from './support/clients.ts';
 import { Program } from './support/program.ts';
@@ -92,7 +97,8 @@ describeWith('a real server', { consul: realConsul() }, ({ consul }) => {
       Service: { Service: 'web', ID: 'web-1', Port: 80, Tags: ['a', 'b'] },
     } as never);
     const reply = await client.call(server, 'Catalog.ListServices', local);
-    expect(reply.Services).toEqual({ consul: [], web: ['a', 'b'] });
+    expect(Object.keys(reply.Services).toSorted()).toEqual(['consul', 'web']);
+    expect(reply.Services['web']!.toSorted()).toEqual(['a', 'b']);
     expect(reply.Index).toBeGreaterThan(0);
     expect(reply.KnownLeader).toBe(true);
   });
@@ -221,3 +227,215 @@ describeWith('a real server', { consul: realConsul() }, ({ consul }) => {
     );
   });
 });
+
+/** What a server demands and what a client brings; `works` says whether they get along. */
+const modes: readonly {
+  readonly name: string;
+  readonly server: Readonly<Record<string, boolean>>;
+  readonly client: 'plain' | 'no certificate' | 'certificate' | 'foreign certificate';
+  readonly checkName?: boolean;
+  readonly works: boolean;
+}[] = [
+  { name: 'plain, where TLS is offered', server: {}, client: 'plain', works: true },
+  { name: 'TLS without a certificate', server: {}, client: 'no certificate', works: true },
+  { name: 'TLS and the name of the server', server: {}, client: 'no certificate', checkName: true, works: true },
+  { name: 'plain, where TLS is demanded', server: { verify_incoming: true }, client: 'plain', works: false },
+  { name: 'no certificate, where one is', server: { verify_incoming: true }, client: 'no certificate', works: false },
+  { name: 'a foreign certificate', server: { verify_incoming: true }, client: 'foreign certificate', works: false },
+  { name: 'the right certificate', server: { verify_incoming: true }, client: 'certificate', works: true },
+];
+
+describeWith('a real server with TLS', { consul: realConsul() }, ({ consul }) => {
+  const directory = mkdtempSync(join(tmpdir(), 'portolan-rpc-tls-'));
+  const authority = tlsFiles(consul, join(directory, 'ours'));
+  const stranger = tlsFiles(consul, join(directory, 'theirs'));
+
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  async function startServer(settings: Readonly<Record<string, boolean>>, port: number): Promise<Program> {
+    const config = join(directory, `server-${port}.json`);
+    writeFileSync(
+      config,
+      JSON.stringify({
+        ports: { server: port, http: port + 1, dns: -1, serf_lan: port + 2, serf_wan: port + 3, grpc: -1 },
+        ca_file: authority.caFile,
+        cert_file: authority.serverCertFile,
+        key_file: authority.serverKeyFile,
+        ...settings,
+      }),
+    );
+    const flags = ['agent', '-dev', '-bind=127.0.0.82', '-client=127.0.0.82', `-config-file=${config}`];
+    const program = new Program({ path: consul, env: process.env }, flags, directory);
+    const http = `http://127.0.0.82:${port + 1}/v1/status/leader`;
+    await waitUntil(
+      () => `a leader: ${program.log}`,
+      async () => {
+        const answer = await fetch(http).catch(() => undefined);
+        return (await answer?.text())?.trim() === `"127.0.0.82:${port}"`;
+      },
+    ).catch(async (error: unknown) => {
+      await program.close();
+      throw error;
+    });
+    return program;
+  }
+
+  let port = 23_310;
+
+  describe.each([{}, { verify_incoming: true }])('set to %j', (settings) => {
+    let program: Program;
+    const address: RpcServerAddress = { name: 'tls', datacenter: 'dc1', address: '127.0.0.82', port };
+    port += 4;
+
+    beforeAll(async () => {
+      program = await startServer(settings, address.port);
+    });
+    afterAll(() => program.close());
+
+    test.each(modes.filter(({ server }) => JSON.stringify(server) === JSON.stringify(settings)))(
+      '$name works: $works',
+      async ({ client: kind, checkName, works }) => {
+        const none = { ca: authority.ca, cert: '', key: '' };
+        const identities = {
+          'no certificate': none,
+          certificate: { ...none, cert: authority.clientCert, key: authority.clientKey },
+          'foreign certificate': { ...none, cert: stranger.clientCert, key: stranger.clientKey },
+        };
+        const tls =
+          kind === 'plain'
+            ? null
+            : {
+                client: createTlsClient({ identity: () => identities[kind] }),
+                verify: true,
+                serverName: checkName === true ? (datacenter: string) => `server.${datacenter}.consul` : null,
+              };
+        const dialer = createRpcDialer({ network, tls });
+        const pool = new RpcPool({ clock, dial: dialer });
+        const client = createRpcClient({ pool, shapes, clock });
+        const call = client.call(address, 'Status.Leader', local, { timeoutMs: 20_000 });
+        if (!works) await expect(call).rejects.toBeInstanceOf(RpcError);
+        else {
+          expect(await call).toBe(`127.0.0.82:${address.port}`);
+          // A snapshot needs one half of the TLS connection to end before the other.
+          const saved = await requestSnapshot(
+            await dialer(address, selectors.snapshot),
+            { ...local, Op: snapshotOps.save },
+            { clock },
+          );
+          let bytes = 0;
+          for await (const piece of saved.archive) bytes += piece.length;
+          expect(bytes).toBeGreaterThan(1_000);
+        }
+        pool.close();
+      },
+    );
+
+    test('another authority or another name is refused by us', async () => {
+      for (const { ca, datacenter } of [
+        { ca: stranger.ca, datacenter: 'dc1' },
+        { ca: authority.ca, datacenter: 'dc2' },
+      ]) {
+        const identity = { ca, cert: authority.clientCert, key: authority.clientKey };
+        const tls = {
+          client: createTlsClient({ identity: () => identity }),
+          verify: true,
+          serverName: (of: string): string => `server.${of}.consul`,
+        };
+        const dialer = createRpcDialer({ network, tls });
+        await expect(dialer({ ...address, datacenter }, selectors.multiplex)).rejects.toThrow();
+      }
+    });
+  });
+});
+
+describeWith('our server with TLS', { consul: realConsul() }, ({ consul }) => {
+  const directory = mkdtempSync(join(tmpdir(), 'portolan-rpc-own-'));
+  const files = tlsFiles(consul, directory);
+  const clientIdentity = { ca: files.ca, cert: files.clientCert, key: files.clientKey };
+  const bare = { ca: files.ca, cert: '', key: '' };
+
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  async function serve(verifyIncoming: boolean) {
+    const rpc = createRpcServer({ shapes, handler: async () => 'somewhere:8300', logger: silentLogger });
+    const acceptor = new RpcAcceptor({
+      clock,
+      logger: silentLogger,
+      doors: { rpc: (stream) => rpc.serve(stream), insecure: (stream) => rpc.serve(stream) },
+      tls: createTlsServer({ identity: () => ({ ca: files.ca, cert: files.serverCert, key: files.serverKey }) }),
+      verifyIncoming,
+    });
+    const listener = await network.listen({ address: '127.0.0.1', port: 0 }, (stream) => acceptor.accept(stream));
+    const address: RpcServerAddress = { name: 'ours', datacenter: 'dc1', ...listener.local };
+    const close = async (): Promise<void> => {
+      acceptor.close();
+      await listener.close();
+    };
+    return { address, close };
+  }
+
+  const connector = (identity: typeof bare) => ({
+    client: createTlsClient({ identity: () => identity }),
+    verify: true,
+    serverName: (datacenter: string): string => `server.${datacenter}.consul`,
+  });
+
+  test.each([
+    { verifyIncoming: false, client: null, works: true },
+    { verifyIncoming: false, client: bare, works: true },
+    { verifyIncoming: true, client: null, works: false },
+    { verifyIncoming: true, client: bare, works: false },
+    { verifyIncoming: true, client: clientIdentity, works: true },
+  ])('verify_incoming $verifyIncoming: $works', async ({ verifyIncoming, client: identity, works }) => {
+    const { address, close } = await serve(verifyIncoming);
+    const dialer = createRpcDialer({ network, tls: identity === null ? null : connector(identity) });
+    const pool = new RpcPool({ clock, dial: dialer });
+    const call = createRpcClient({ pool, shapes, clock }).call(address, 'Status.Leader', local);
+    if (works) expect(await call).toBe('somewhere:8300');
+    else await expect(call).rejects.toBeInstanceOf(RpcError);
+    pool.close();
+    await close();
+  });
+
+  test('gives a client without a certificate the insecure door, whatever it demands elsewhere', async () => {
+    const { address, close } = await serve(true);
+    const stream = await createRpcDialer({ network, tls: connector(bare) })(address, selectors.insecure);
+    const method = { name: 'Status.Leader', ...callShapes['Status.Leader'] };
+    expect(await callOnce(stream, method, local, { clock })).toBe('somewhere:8300');
+    await close();
+  });
+
+  test('knows by ALPN what a connection carries', async () => {
+    const { address, close } = await serve(false);
+    const connection = await network.connect(address, { timeoutMs: 5_000 });
+    const { client } = connector(clientIdentity);
+    const options = { serverName: 'server.dc1.consul', alpn: ['consul/rpc-single'], timeoutMs: 5_000 };
+    const method = { name: 'Status.Leader', ...callShapes['Status.Leader'] };
+    expect(await callOnce(await client.connect(connection, options), method, local, { clock })).toBe('somewhere:8300');
+    await close();
+  });
+});
+
+/** An authority, a server of dc1 and a client, made by the peer's own tool. */
+function tlsFiles(consul: string, directory: string) {
+  mkdirSync(directory, { recursive: true });
+  for (const args of [
+    ['ca', 'create'],
+    ['cert', 'create', '-server', '-dc=dc1'],
+    ['cert', 'create', '-client', '-dc=dc1'],
+  ]) {
+    execFileSync(consul, ['tls', ...args], { cwd: directory, stdio: 'pipe' });
+  }
+  const path = (name: string): string => join(directory, name);
+  const read = (name: string): string => readFileSync(path(name), 'utf8');
+  return {
+    caFile: path('consul-agent-ca.pem'),
+    serverCertFile: path('dc1-server-consul-0.pem'),
+    serverKeyFile: path('dc1-server-consul-0-key.pem'),
+    ca: read('consul-agent-ca.pem'),
+    serverCert: read('dc1-server-consul-0.pem'),
+    serverKey: read('dc1-server-consul-0-key.pem'),
+    clientCert: read('dc1-client-consul-0.pem'),
+    clientKey: read('dc1-client-consul-0-key.pem'),
+  };
+}
