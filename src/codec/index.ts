@@ -9,7 +9,7 @@ export {
   readCertificateRequest,
   x509KeyId,
 } from './x509.ts';
-export { compileFilter, type Filter, FilterError } from './filter/index.ts';
+export { compileFilter, type Filter, FilterError, type FilterField, type FilterFields } from './filter/index.ts';
 export { decodeGoBase64 } from './go-base64.ts';
 export {
   formatGoDuration,
@@ -25,4 +25,4 @@ export { compileHil, HilError, type HilScope } from './hil.ts';
 export { decodeUserEvent, encodeUserEvent, UserEventError, type UserEventFields } from './user-event.ts';
 export { HclError, type HclObject, type HclValue, parseHcl } from './hcl.ts';
 export * from './msgpack/index.ts';
-export { TarError, type TarEvents, type TarFile, TarReader, writeTar } from './tar.ts';
+export { TarError, type TarEvents, type TarFile, tarEnd, tarHeader, tarPadding, TarReader, writeTar } from './tar.ts';

@@ -3,21 +3,9 @@
  * hashes cannot be selected. A name missing here is answered with `Selector "X" is not valid`.
  */
 
-/**
- * Type of one selectable field: a scalar, a list of strings, a map to strings, or a structure, list of structures or
- * map of structures with fields of their own.
- */
-export type FilterField =
-  | 'string'
-  | 'bool'
-  | 'int'
-  | 'strings'
-  | 'string-map'
-  | { readonly struct: FilterFields }
-  | { readonly list: FilterFields }
-  | { readonly map: FilterFields };
+import type { FilterField, FilterFields } from '../codec/index.ts';
 
-export type FilterFields = Readonly<Record<string, FilterField>>;
+export type { FilterField, FilterFields };
 
 const meshGateway: FilterField = { struct: { Mode: 'string' } };
 const serviceAddresses: FilterField = { map: { Address: 'string', Port: 'int' } };

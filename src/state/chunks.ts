@@ -19,7 +19,8 @@ export interface Chunk {
  * @param operation a number that no other command in flight has, of 64 bits.
  */
 export function chunksOf(command: Uint8Array, operation: bigint): readonly Chunk[] {
-  if (command[0] !== commandNumbers.KVS || command.length <= chunkBytesMax) return [{ data: command, extensions: null }];
+  if (command[0] !== commandNumbers.KVS || command.length <= chunkBytesMax)
+    return [{ data: command, extensions: null }];
   const count = Math.ceil(command.length / chunkBytesMax);
   return Array.from({ length: count }, (_, sequence) => ({
     data: command.subarray(sequence * chunkBytesMax, (sequence + 1) * chunkBytesMax),
@@ -111,12 +112,16 @@ export class ChunkAssembler {
 
   /** What waits, by operation; places whose chunk has not come are null. */
   snapshot(): ReadonlyMap<bigint, readonly (WaitingChunk | null)[]> {
-    return new Map([...this.#waiting].map(([operation, chunks]) => [operation, Array.from(chunks, (one) => one ?? null)]));
+    return new Map(
+      [...this.#waiting].map(([operation, chunks]) => [operation, Array.from(chunks, (one) => one ?? null)]),
+    );
   }
 
   /** Takes over what waited when a snapshot was made. */
   restore(waiting: ReadonlyMap<bigint, readonly (WaitingChunk | null)[]>): void {
-    this.#waiting = new Map([...waiting].map(([operation, chunks]) => [operation, chunks.map((one) => one ?? undefined)]));
+    this.#waiting = new Map(
+      [...waiting].map(([operation, chunks]) => [operation, chunks.map((one) => one ?? undefined)]),
+    );
     this.#term = Math.max(0, ...[...waiting.values()].flat().map((chunk) => chunk?.Term ?? 0));
   }
 
@@ -131,7 +136,7 @@ export class ChunkAssembler {
     if (term !== this.#term) this.#waiting.clear();
     this.#term = term;
     let chunks = this.#waiting.get(operation);
-    if (chunks === undefined) this.#waiting.set(operation, (chunks = new Array<undefined>(count).fill(undefined)));
+    if (chunks === undefined) this.#waiting.set(operation, (chunks = Array.from({ length: count }, () => undefined)));
     chunks[sequence] = { OpNum: operation, SequenceNum: sequence, NumChunks: count, Term: term, Data: data };
     if (chunks.includes(undefined)) return null;
     this.#waiting.delete(operation);

@@ -25,22 +25,22 @@ import {
   type TxnResponse,
   isTxnRead,
 } from '../model/index.ts';
-import { aclAppliers, type AclSnapshot, AclTables } from './acl.ts';
-import { Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from './catalog.ts';
+import { aclAppliers, type AclSnapshot, type AclTables } from './acl.ts';
+import { type Catalog, type NodeEntry, noRows, type ServiceGroup, unionOfTags } from './catalog.ts';
 import type { CommandName, CommandOf, CommandResult } from './command.ts';
-import { applyCoordinates, CoordinateTable } from './coordinates.ts';
-import { applyAutopilot, AutopilotRow } from './autopilot.ts';
-import { applyConfigEntry, ConfigEntryTable } from './config-entry.ts';
-import { applyCaLeaf, applyConnectCa, ConnectCaTables } from './connect-ca.ts';
+import { applyCoordinates, type CoordinateTable } from './coordinates.ts';
+import { applyAutopilot, type AutopilotRow } from './autopilot.ts';
+import { applyConfigEntry, type ConfigEntryTable } from './config-entry.ts';
+import { applyCaLeaf, applyConnectCa, type ConnectCaTables } from './connect-ca.ts';
 import { applyDeregister } from './deregister.ts';
 import { applyFederationState, type FederationStateTable } from './federation-states.ts';
-import { IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
-import { applyIntention, IntentionTable } from './intention.ts';
-import { KvTable, type Tombstone } from './kv-table.ts';
+import { type IndexRows, type IndexRow, serviceLastExtinction, serviceRow } from './index-rows.ts';
+import { applyIntention, type IntentionTable } from './intention.ts';
+import type { KvTable, Tombstone } from './kv-table.ts';
 import { applyKvs } from './kvs.ts';
-import { applyPreparedQuery, QueryTable } from './prepared-query.ts';
+import { applyPreparedQuery, type QueryTable } from './prepared-query.ts';
 import { applyRegister } from './register.ts';
-import { type SessionChange, SessionTable } from './session-table.ts';
+import type { SessionChange, SessionTable } from './session-table.ts';
 import { applySession } from './session.ts';
 import { applyTombstone } from './tombstone.ts';
 import { newTables, type Tables } from './tables.ts';

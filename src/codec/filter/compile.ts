@@ -4,8 +4,8 @@
  * structures a match holds if any element matches, negated operators included.
  */
 import { unreachable } from '../../lib/index.ts';
-import type { FilterField, FilterFields } from '../../model/index.ts';
 import { compileGoRegexp } from '../go-regexp.ts';
+import type { FilterField, FilterFields } from './fields.ts';
 import type { FilterTree, MatchOperator } from './syntax.ts';
 import { FilterError, parseFilter } from './syntax.ts';
 

@@ -1,2 +1,3 @@
 export { compileFilter, type Filter } from './compile.ts';
+export type { FilterField, FilterFields } from './fields.ts';
 export { FilterError } from './syntax.ts';

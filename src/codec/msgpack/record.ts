@@ -15,8 +15,9 @@ export function opt<T, In>(shape: Shape<T, In>): OptionalShape<Exclude<T, null>,
   return { optional: shape as Shape<Exclude<T, null> | null, In> };
 }
 
+/** Whether `K` may be left out is whether nothing at all would do for the record of that field. */
 type FieldShape<T, K extends keyof T> =
-  Record<never, never> extends Pick<T, K>
+  Partial<Pick<T, K>> extends Pick<T, K>
     ? OptionalShape<Exclude<T[K], undefined>, Exclude<T[K], undefined | null>>
     : Shape<T[K], T[K]>;
 
@@ -48,7 +49,7 @@ export function record<T extends object>(fields: RecordFields<T>, wireOnly: Fiel
   };
   let zero: T | undefined;
   return {
-    write: (writer, value) => inner.write(writer, value as Record<string, never>),
+    write: (writer, value) => inner.write(writer, value),
     read: (reader) => pruned(inner.read(reader)),
     get zero() {
       return (zero ??= Object.freeze(pruned(inner.zero)));

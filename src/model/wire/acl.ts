@@ -181,7 +181,7 @@ export const legacyPolicyRequest = record<LegacyPolicyRequest>({
   ...queryOptionsFields,
 });
 export const legacyPolicyResponse = record<LegacyPolicyResponse>(
-  { ETag: str, Parent: str, Policy: any as Shape<unknown>, TTL: durationNs, ...queryMetaFields },
+  { ETag: str, Parent: str, Policy: any, TTL: durationNs, ...queryMetaFields },
   metaOnWire,
 );
 
@@ -195,9 +195,10 @@ export function writeOf<K extends string, T>(field: K, shape: Shape<T>): Shape<W
 }
 
 export function readOf<K extends string, T>(field: K, shape: Shape<T>): Shape<DCRequest & Readonly<Record<K, T>>> {
-  return record<DCRequest & Readonly<Record<string, unknown>>>({ [field]: shape, ...dcLast } as never) as Shape<unknown> as Shape<
-    DCRequest & Readonly<Record<K, T>>
-  >;
+  return record<DCRequest & Readonly<Record<string, unknown>>>({
+    [field]: shape,
+    ...dcLast,
+  } as never) as Shape<unknown> as Shape<DCRequest & Readonly<Record<K, T>>>;
 }
 
 /** A reply with one field beside what every reply says. */

@@ -218,8 +218,7 @@ function sequence<T>(
 /** The request's fields around an entry whose kind is known. */
 function requestShape(kind: string): Shape<ConfigEntryRequest> {
   const entry: Shape<ConfigEntryRequest['Entry']> = {
-    write: (writer, value) =>
-      entryShape(kind).write(writer, { CreateIndex: 0, ModifyIndex: 0, ...value } as ConfigEntry),
+    write: (writer, value) => entryShape(kind).write(writer, { CreateIndex: 0, ModifyIndex: 0, ...value }),
     read: (reader) => readEntry(reader, kind),
     zero: entryShape(kind).zero,
   };

@@ -24,7 +24,8 @@ import { meshGateway } from './catalog.ts';
 import { resolverSubset, serviceRoute, weight } from './config-entry.ts';
 import { givenIndexFields, queryOptionsFields, raftIndexFields, writeFields } from './parts.ts';
 
-const { any, bool, bytes, durationNs, fullList, fullMap, index, int, list, localTime, map, nullable, str, time } = shapes;
+const { any, bool, bytes, durationNs, fullList, fullMap, index, int, list, localTime, map, nullable, str, time } =
+  shapes;
 
 const rootFields = {
   ID: str,

@@ -16,7 +16,15 @@ export {
   serviceNode,
 } from './catalog.ts';
 export { configEntryRequest } from './config-entry.ts';
-export { caConfiguration, caLeafRequest, caProviderState, caRequest, caRoot, intention, intentionRequest } from './connect.ts';
+export {
+  caConfiguration,
+  caLeafRequest,
+  caProviderState,
+  caRequest,
+  caRoot,
+  intention,
+  intentionRequest,
+} from './connect.ts';
 export { federationState, federationStateRequest } from './gateway.ts';
 export { coordinate, dirEntry, kvsRequest, nodeCoordinate, session, sessionRequest } from './kv.ts';
 export { autopilotConfig, autopilotSetConfig } from './operator.ts';

@@ -117,7 +117,9 @@ export const recordShapes = {
 
 export type RecordName = keyof typeof recordShapes;
 export type RecordOf<N extends RecordName> = (typeof recordShapes)[N]['shape'] extends Shape<infer T> ? T : never;
-export type SnapshotRecord = { readonly [N in RecordName]: { readonly type: N; readonly value: RecordOf<N> } }[RecordName];
+export type SnapshotRecord = {
+  readonly [N in RecordName]: { readonly type: N; readonly value: RecordOf<N> };
+}[RecordName];
 
 const byNumber: ReadonlyMap<number, RecordName> = new Map(
   (Object.keys(recordShapes) as RecordName[]).map((name) => [recordShapes[name].number, name]),
@@ -126,4 +128,3 @@ const byNumber: ReadonlyMap<number, RecordName> = new Map(
 export function recordNameOf(number: number): RecordName | undefined {
   return byNumber.get(number);
 }
-

@@ -36,7 +36,10 @@ function* recordsOf(
   ChunkMap: ReturnType<ChunkAssembler['snapshot']>,
 ): Generator<SnapshotRecord> {
   yield* registrations(snapshot);
-  yield* each('coordinates', snapshot.coordinates.map((one) => [one]));
+  yield* each(
+    'coordinates',
+    snapshot.coordinates.map((one) => [one]),
+  );
   yield* each('session', snapshot.sessions);
   yield* each('token', snapshot.acl.tokens);
   yield* each('policy', snapshot.acl.policies);
@@ -51,7 +54,10 @@ function* recordsOf(
   }
   yield* each('query', snapshot.queries);
   if (snapshot.autopilot !== undefined) yield { type: 'autopilot', value: snapshot.autopilot };
-  yield* each('intention', snapshot.intentions.toSorted((a, b) => (a.ID < b.ID ? -1 : 1)));
+  yield* each(
+    'intention',
+    snapshot.intentions.toSorted((a, b) => (a.ID < b.ID ? -1 : 1)),
+  );
   yield* each('caRoot', snapshot.connectCa.roots);
   yield* each('caProvider', snapshot.connectCa.providers);
   if (snapshot.connectCa.config !== undefined) yield { type: 'caConfig', value: snapshot.connectCa.config };
