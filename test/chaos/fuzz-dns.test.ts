@@ -1,5 +1,6 @@
 // The DNS server under packets that are nearly right, over UDP and TCP: it answers on, in time, and nothing stays.
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AgentProcess } from '../helpers/agent-process.ts';
@@ -20,7 +21,7 @@ const packets = fuzzRequests * 10;
 /** One in so many goes over TCP, all of a burst in one connection. */
 const tcpShare = 20;
 /** Packets sent before one that must be answered; about what a default receive buffer holds. */
-const burst = 128;
+const burst = 64;
 /** Bursts under way at the same time. */
 const parallel = 2;
 /** A kernel may drop packets, a question that must be answered like any other: it is asked again after this (ms). */
@@ -53,6 +54,15 @@ const probe = Buffer.concat([
   ...['web', 'service', 'consul'].map((label) => Buffer.concat([Buffer.of(label.length), Buffer.from(label)])),
   Buffer.from([0, 0, 33, 0, 1]),
 ]);
+
+/** Packets that the kernel threw away because the agent had not read the ones before. */
+function droppedPackets(): number {
+  const local = `:${ports.dns.toString(16).toUpperCase().padStart(4, '0')}`;
+  const rows = readFileSync('/proc/net/udp', 'utf8').split('\n');
+  // Only the agent's socket has this as its own port; the count is the last column.
+  const row = rows.find((text) => text.trim().split(/\s+/)[1]?.endsWith(local) === true);
+  return Number(row?.trim().split(/\s+/).at(-1));
+}
 
 /** Sends `sent` and the probe without waiting, until the latter is answered. @returns the number of answers */
 function overUdp(socket: UdpSocket, sent: readonly Buffer[]): Promise<number> {
@@ -121,7 +131,10 @@ test(
         sent += next.length;
         try {
           if (draw.integer(tcpShare) === 0) await overTcp(next);
-          else answers += await overUdp(socket, next);
+          else {
+            const answered = await overUdp(socket, next);
+            answers += answered;
+          }
         } catch (error) {
           expectSound(agent);
           const shown = next.map((packet) => packet.toString('hex')).join('\n');
@@ -140,7 +153,8 @@ test(
       for (const { socket } of workers) socket.close();
       const seconds = (performance.now() - started) / 1000;
       console.log(
-        `fuzz-dns: seed ${fuzzSeed}, ${sent} packets in ${seconds.toFixed(0)} s, ${answers} answers over UDP; ` +
+        `fuzz-dns: seed ${fuzzSeed}, ${sent} packets in ${seconds.toFixed(0)} s, ${answers} answers over UDP, ` +
+          `${droppedPackets()} dropped by the kernel; ` +
           `heap after collection (MB): ${heaps.map((bytes) => (bytes / 2 ** 20).toFixed(1)).join(' ')}; ` +
           `resident ${(residentBytes(agent) / 2 ** 20).toFixed(0)} MB`,
       );

@@ -65,7 +65,8 @@ const part = (name: string): string => encodeURIComponent(name);
 async function clear(): Promise<void> {
   await call('PUT', '/v1/agent/maintenance?enable=false');
   for (const id of Object.keys((await call('GET', '/v1/agent/services')) as object)) {
-    await call('PUT', `/v1/agent/service/deregister/${part(id)}`);
+    // A sidecar may have gone with its service.
+    await agent.request('PUT', `/v1/agent/service/deregister/${part(id)}?token=${token}`);
   }
   for (const id of Object.keys((await call('GET', '/v1/agent/checks')) as object)) {
     await call('PUT', `/v1/agent/check/deregister/${part(id)}`);

@@ -332,7 +332,7 @@ const stories: Readonly<Record<string, readonly Step[]>> = {
   ],
   members: [
     step('members'),
-    step('members -detailed', { varies: /(?<=build=1\.8\.7:)\w*/g }),
+    step('members -detailed', { varies: /build=1\.8\.7:\w*/g }),
     step('members -wan'),
     step('members -status=left'),
     step('members -status=('),
