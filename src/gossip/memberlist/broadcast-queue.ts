@@ -74,14 +74,18 @@ export class BroadcastQueue {
     const finished: Entry[] = [];
     let free = limit;
     for (const tier of this.#tiers) {
-      while (tier.length > 0) {
-        const at = firstFitting(tier, free - overhead);
-        if (at === tier.length) break;
-        const [entry] = tier.splice(at, 1) as [Entry];
-        taken.push(entry.message);
-        free -= entry.message.length + overhead;
-        entry.transmits++;
-        (entry.transmits >= transmitLimit ? finished : again).push(entry);
+      for (let at = firstFitting(tier, 0, free - overhead); at < tier.length;) {
+        // Neighbours are no longer than this one, so usually they fit too and leave together.
+        let end = at;
+        for (; end < tier.length && tier[end]!.message.length + overhead <= free; end++) {
+          const entry = tier[end]!;
+          taken.push(entry.message);
+          free -= entry.message.length + overhead;
+          entry.transmits++;
+          (entry.transmits >= transmitLimit ? finished : again).push(entry);
+        }
+        tier.splice(at, end - at);
+        at = firstFitting(tier, at, free - overhead);
       }
     }
     this.#length -= finished.length + again.length;
@@ -119,9 +123,9 @@ export class BroadcastQueue {
   }
 }
 
-/** Index of the first entry whose message has at most `bytes`. */
-function firstFitting(tier: readonly Entry[], bytes: number): number {
-  let low = 0;
+/** Index of the first entry from `from` on whose message has at most `bytes`. */
+function firstFitting(tier: readonly Entry[], from: number, bytes: number): number {
+  let low = from;
   let high = tier.length;
   while (low < high) {
     const middle = (low + high) >> 1;

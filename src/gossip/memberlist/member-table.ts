@@ -18,7 +18,6 @@ export class MemberRecord {
   suspicion: Suspicion | undefined;
   /** Place in the table's list; the table's own. */
   position = 0;
-  #encoded: Uint8Array | undefined;
 
   constructor(member: MemberlistMember, nowMs: number) {
     this.#member = member;
@@ -37,25 +36,31 @@ export class MemberRecord {
     return isPresent(this.#member);
   }
 
-  /** As push/pull sends it; kept until the record changes. */
-  get encoded(): Uint8Array {
-    const { name, addressBytes, port, meta, incarnation, state } = this.#member;
-    return (this.#encoded ??= encodeShape(pushPullNode, {
-      Name: name,
-      Addr: addressBytes,
-      Port: port,
-      Meta: meta.length === 0 ? null : meta,
-      Incarnation: incarnation,
-      State: stateNumbers[state],
-      Vsn: versionBytesOf(this.#member),
-    }));
-  }
-
   /** For the table only, which counts. */
   replace(member: MemberlistMember): void {
     this.#member = member;
-    this.#encoded = undefined;
   }
+}
+
+/** Encoded members, as long as those live. */
+const encodedMembers = new WeakMap<MemberlistMember, Uint8Array>();
+
+/** A member as push/pull sends it; encoded once, because members never change. */
+export function encodedMember(member: MemberlistMember): Uint8Array {
+  let encoded = encodedMembers.get(member);
+  if (encoded === undefined) {
+    encoded = encodeShape(pushPullNode, {
+      Name: member.name,
+      Addr: member.addressBytes,
+      Port: member.port,
+      Meta: member.meta.length === 0 ? null : member.meta,
+      Incarnation: member.incarnation,
+      State: stateNumbers[member.state],
+      Vsn: versionBytesOf(member),
+    }).slice();
+    encodedMembers.set(member, encoded);
+  }
+  return encoded;
 }
 
 /** Alive, or suspect, which is alive until proven otherwise. */

@@ -193,6 +193,7 @@ class Member implements Memberlist {
       delegate: this.#options.delegateVersions ?? { min: 0, max: 0, current: 0 },
       incarnation: 1,
     });
+    this.#statements.introduceKnown(this.#options.knownMembers ?? []);
     const { clock, random, profile } = this.#options;
     this.#prober.start();
     const every = (intervalMs: () => number, tick: () => void): void => {

@@ -3,6 +3,7 @@
  * (reference/gossip.md §3.7, §4.10). The one asked replies before it merges, so the asker never learns of a refusal.
  */
 import type { Logger, Metrics } from '../../ports/index.ts';
+import { encodedMember } from './member-table.ts';
 import type { Statements } from './statements.ts';
 import { encodePushPull, type StreamMessage } from './stream-message.ts';
 import type { MemberlistDelegate } from './types.ts';
@@ -30,7 +31,7 @@ export class PushPull {
 
   /** All we hold, ourselves and the dead included. */
   localState(isJoin: boolean): Uint8Array {
-    const nodes = this.#statements.table.all().map((record) => record.encoded);
+    const nodes = this.#statements.table.all().map(({ member }) => encodedMember(member));
     return encodePushPull(isJoin, nodes, this.#delegate.localState?.(isJoin) ?? new Uint8Array());
   }
 

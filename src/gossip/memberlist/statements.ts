@@ -99,6 +99,15 @@ export class Statements {
     this.#delegate.notifyJoin?.(member);
   }
 
+  /** Takes members as known for long: nothing is announced of them. */
+  introduceKnown(members: readonly MemberlistMember[]): void {
+    for (const member of members) {
+      if (this.table.get(member.name) !== undefined) continue;
+      this.table.add(new MemberRecord(member, this.#clock.monotonicMs()));
+      this.#delegate.notifyJoin?.(member);
+    }
+  }
+
   /** Announces new meta of ours. @param onSent it was spread, or a newer statement about us took over. */
   updateSelf(meta: Uint8Array, onSent: () => void): void {
     const { member } = this.self;

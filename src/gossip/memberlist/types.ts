@@ -95,6 +95,11 @@ export interface MemberlistOptions {
   readonly allowedNetworks?: readonly string[];
   /** Looks up a host name for `join`; without it only IP addresses can be joined. */
   readonly resolve?: (host: string) => Promise<readonly string[]>;
+  /**
+   * Alive members to begin with, as if gossip had told of them long ago. Large pools are simulated this way: thousands
+   * of members share these objects, and none spends its time telling what everyone knows.
+   */
+  readonly knownMembers?: readonly MemberlistMember[];
   readonly clock: Clock;
   readonly random: Random;
   readonly datagrams: DatagramNetwork;

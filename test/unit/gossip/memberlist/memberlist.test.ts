@@ -457,6 +457,16 @@ describe('odd encodings, as a peer takes them', () => {
 });
 
 describe('starting', () => {
+  test('with known members announces nothing of them, and probes them', async () => {
+    const pool = new Pool(seed);
+    const a = await pool.add('a');
+    const b = await pool.add('b', { knownMembers: [a.memberlist.localMember] });
+    expect(b.events).toEqual(['join b', 'join a']);
+    expect(b.memberlist.queuedBroadcasts).toBe(1);
+    await pool.clock.advance(1_000);
+    expect(pool.agrees()).toBe(true);
+  });
+
   test('needs an address that peers can reach', async () => {
     await expect(new Pool(seed).add('a', {}, '0.0.0.0')).rejects.toThrow(
       'set the address at which peers reach this member',
