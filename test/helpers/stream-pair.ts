@@ -107,7 +107,7 @@ export interface StreamPair {
   readonly a: MemoryStream;
   readonly b: MemoryStream;
   /** Lets everything cross until nothing moves any more. */
-  settle(pieceBytes?: number): void;
+  readonly settle: (pieceBytes?: number) => void;
 }
 
 export function streamPair(): StreamPair {

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { MsgpackWriter, type Shape } from '../../src/codec/index.ts';
+import type { MsgpackWriter, Shape } from '../../src/codec/index.ts';
 import { callShapes, serverCallShapes } from '../../src/model/wire/index.ts';
 import { SystemClock } from '../../src/node/system-clock.ts';
 import { TcpNetwork } from '../../src/node/tcp-network.ts';

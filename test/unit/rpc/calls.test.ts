@@ -1,6 +1,6 @@
 // Our client and our server over a wire in memory: what each says is held against recorded bytes.
 import { readFileSync } from 'node:fs';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { shapes as forms } from '../../../src/codec/index.ts';
 import type { Stream } from '../../../src/ports/index.ts';
@@ -35,7 +35,10 @@ const server: RpcServerAddress = { name: 's1', datacenter: 'dc1', address: '127.
 function world(options: { readonly handler?: RpcHandler; readonly refuse?: () => boolean } = {}) {
   const clock = new VirtualClock();
   const calls: string[] = [];
-  const waiting = new Map<string, { answer(reply: readonly string[]): void; readonly signal: AbortSignal }>();
+  const waiting = new Map<
+    string,
+    { readonly answer: (reply: readonly string[]) => void; readonly signal: AbortSignal }
+  >();
   const handler: RpcHandler =
     options.handler ??
     (async (method, request, { signal }) => {
@@ -399,7 +402,7 @@ test('a server survives whatever comes on a connection, and the next client is s
       async (selector, changes, piece) => {
         const { client, settle, acceptor, clock } = world();
         const { a, b, settle: cross } = streamPair();
-        const multiplexed = '000100010000000100000000' + '000000000000000100000042';
+        const multiplexed = '000100010000000100000000000000000000000100000042';
         const message = Buffer.from(
           selector + (selector === '04' ? multiplexed : '') + pingRequest + pingRequest,
           'hex',

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Stream } from '../../../src/ports/index.ts';
 import { YamuxSession } from '../../../src/rpc/index.ts';
