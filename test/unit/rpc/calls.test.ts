@@ -81,9 +81,14 @@ function world(options: { readonly handler?: RpcHandler; readonly refuse?: () =>
   return { clock, pool, client, acceptor, connections, calls, waiting, settle };
 }
 
-/** A peer that says `answer` to whatever it is asked. */
+/** A peer that says `answer` to the first thing it hears. */
 function answerWith(stream: Stream, answer: Uint8Array): void {
-  stream.subscribe({ onData: () => stream.write(answer), onEnd: () => {}, onDrain: () => {}, onClose: () => {} });
+  let asked = false;
+  const onData = (): void => {
+    if (!asked) stream.write(answer);
+    asked = true;
+  };
+  stream.subscribe({ onData, onEnd: () => {}, onDrain: () => {}, onClose: () => {} });
 }
 
 /** What became of a promise, without waiting for it. */
