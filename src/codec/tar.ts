@@ -41,12 +41,28 @@ export function writeTar(files: readonly TarFile[]): Buffer {
   const blocks: Uint8Array[] = [];
   for (const file of files) {
     const { length } = file.content;
-    blocks.push(header(file), file.content, Buffer.alloc((blockBytes - (length % blockBytes)) % blockBytes));
+    blocks.push(tarHeader({ ...file, bytes: length }), file.content, tarPadding(length));
   }
-  return Buffer.concat([...blocks, Buffer.alloc(2 * blockBytes)]);
+  return Buffer.concat([...blocks, tarEnd()]);
 }
 
-function header({ name, content, mode = 0o600, mtime }: TarFile): Buffer {
+/** Fills the last block of a file of so many bytes. */
+export function tarPadding(bytes: number): Uint8Array {
+  return Buffer.alloc((blockBytes - (bytes % blockBytes)) % blockBytes);
+}
+
+/** Ends an archive. */
+export function tarEnd(): Uint8Array {
+  return Buffer.alloc(2 * blockBytes);
+}
+
+/** What stands before the bytes of a file, for archives that are written piece by piece. */
+export function tarHeader({
+  name,
+  bytes,
+  mode = 0o600,
+  mtime,
+}: Omit<TarFile, 'content'> & { readonly bytes: number }): Uint8Array {
   const block = Buffer.alloc(blockBytes);
   if (Buffer.byteLength(name) > fields.name[1]) throw new TarError(`name too long for a tar archive: ${name}`);
   const text = ([offset]: readonly [number, number], value: string): void => void block.write(value, offset, 'utf8');
@@ -56,7 +72,7 @@ function header({ name, content, mode = 0o600, mtime }: TarFile): Buffer {
   octal(fields.mode, mode);
   octal(fields.uid, 0);
   octal(fields.gid, 0);
-  octal(fields.size, content.length);
+  octal(fields.size, bytes);
   octal(fields.mtime, mtime);
   text(fields.type, '0');
   text(fields.magic, 'ustar\u000000');

@@ -1,4 +1,5 @@
 export type { Role } from './actions.ts';
+export { type ArchiveContent, readArchive, writeArchive } from './archive.ts';
 export {
   type Configuration,
   ConfigurationError,
@@ -15,6 +16,14 @@ export { type LogEntry, logTypes } from './log-entry.ts';
 export * from './messages.ts';
 export { type RaftOptions, raftMultiplierDefault, raftOptions } from './options.ts';
 export { type Applied, type Leadership, RaftNode, type RaftNodeOptions } from './raft-node.ts';
+export {
+  parsePeers,
+  peersFile,
+  peersInfoFile,
+  readPeersFile,
+  recoverCluster,
+  type RecoveryStores,
+} from './recovery.ts';
 export { SegmentedLog, type SegmentedLogOptions } from './segmented-log.ts';
 export { NetworkTransport, type NetworkTransportOptions } from './network-transport.ts';
 export { DirectorySnapshotStore, parseSnapshotMeta, snapshotMeta } from './snapshot-store.ts';

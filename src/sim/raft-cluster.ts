@@ -63,8 +63,18 @@ const faultPauseMs = 350;
 const settleMs = 15_000;
 
 /** Share of new leaders that die within so many ms. */
-const earlyDeathRate = 0.3;
+const earlyDeathRate = 0.2;
 const earlyDeathMs = 80;
+
+/** Share of new leaders that nobody hears for up to so many ms from the start: what they store stays with them. */
+const earlySilenceRate = 0.3;
+const silenceMs = 700;
+
+/** Share of leaders that die the moment they have applied an entry of an earlier leader. */
+const inheritedDeathRate = 0.5;
+
+/** Share of requests that come a second time, much later, as long as there are faults. */
+const doubleRate = 0.08;
 
 /** A promise of consensus was broken. */
 export class RaftViolation extends Error {
@@ -186,6 +196,7 @@ export class RaftCluster {
     const configuration: Configuration = {
       Servers: founders.map(({ id, address }) => ({ Suffrage: suffrage.voter, ID: id, Address: address })),
     };
+    this.#network.doubleRate = doubleRate;
     const begun = this.#begin(configuration, founders);
     await this.#advance(this.#options.chaosMs ?? 6000);
     this.#chaos = false;
@@ -257,16 +268,31 @@ export class RaftCluster {
           this.#violated(`term ${term} has two leaders, ${other} and ${server.id}`);
         }
         this.#leaders.set(term, server.id);
-        // The first moments of a leader are the dangerous ones.
-        if (this.#chaos && this.#random.next() < earlyDeathRate) {
-          this.#clock.after(this.#random.next() * earlyDeathMs, () => {
-            if (server.clock === clock) this.#crashFor(server, this.#random.next() * 800);
-          });
-        }
+        if (this.#chaos) this.#troubleNewLeader(server, clock);
       });
     } catch (error) {
       if (!clock.dead) this.#violated(`${server.id} does not start: ${(error as Error).stack}`);
     }
+  }
+
+  /** The first moments of a leader are the dangerous ones. */
+  #troubleNewLeader(server: Server, clock: ServerClock): void {
+    const dice = this.#random.next();
+    if (dice < earlyDeathRate) {
+      this.#clock.after(this.#random.next() * earlyDeathMs, () => this.#crashIf(server, clock));
+    } else if (dice < earlyDeathRate + earlySilenceRate) {
+      this.#silence(server);
+      this.#clock.after(this.#random.next() * silenceMs, () => this.#network.heal());
+    }
+  }
+
+  /** What it sends arrives nowhere. */
+  #silence(server: Server): void {
+    for (const to of this.#servers) if (to !== server) this.#network.cut(server.address, to.address);
+  }
+
+  #crashIf(server: Server, clock: ServerClock): void {
+    if (this.#chaos && server.clock === clock) this.#crashFor(server, this.#random.next() * 800);
   }
 
   #crash(server: Server): void {
@@ -282,6 +308,10 @@ export class RaftCluster {
   }
 
   #applied(server: Server, entry: LogEntry, text: string): void {
+    const { node, clock } = server;
+    if (node?.isLeader && entry.Term < node.term && this.#random.next() < inheritedDeathRate) {
+      this.#clock.after(0, () => this.#crashIf(server, clock!));
+    }
     const known = this.#committed.get(entry.Index);
     if (known === undefined) {
       this.#committed.set(entry.Index, { term: entry.Term, text });
@@ -369,12 +399,10 @@ export class RaftCluster {
     } else if (dice < 0.5) {
       this.#network.partition(new Map(this.#servers.map(({ address }) => [address, random.integer(2)])));
     } else if (dice < 0.56) {
-      const from = this.#pick(this.#servers)!;
-      for (const to of this.#servers) if (to !== from) this.#network.cut(from.address, to.address);
+      this.#silence(this.#pick(this.#servers)!);
     } else if (dice < 0.72) {
       this.#network.heal();
       this.#network.lossRate = random.next() < 0.5 ? random.next() * 0.3 : 0;
-      this.#network.doubleRate = random.next() < 0.5 ? random.next() * 0.2 : 0;
     } else if (dice < 0.82) {
       const node = this.#pick(this.#alive())?.node;
       node?.snapshot().then(
@@ -426,6 +454,7 @@ export class RaftCluster {
 
   async #settle(): Promise<void> {
     this.#network.heal();
+    this.#network.doubleRate = 0;
     for (const server of this.#servers) if (server.clock === undefined) void this.#start(server);
     const deadlineMs = this.#clock.monotonicMs() + settleMs;
     while (!(await this.#agree())) {
@@ -485,16 +514,15 @@ export class RaftCluster {
     const logs: { readonly id: string; readonly entries: ReadonlyMap<number, LogEntry> }[] = [];
     for (const { id, log } of this.#alive()) {
       const entries = new Map<number, LogEntry>();
-      let done = false;
       const reading = (async () => {
         for (let index = log!.firstIndex; index > 0 && index <= log!.lastIndex;) {
           const read = await log!.read(index, log!.lastIndex, 1 << 20);
           for (const entry of read) entries.set(entry.Index, entry);
           index += read.length;
         }
-        done = true;
       })();
-      while (!done) await Promise.race([reading, this.#clock.advance(1)]);
+      await this.#clock.advance(100);
+      await reading;
       logs.push({ id, entries });
     }
     for (const a of logs) {

@@ -48,7 +48,6 @@ export class RaftNetwork {
     this.#groups.clear();
     this.#cut.clear();
     this.lossRate = 0;
-    this.doubleRate = 0;
   }
 
   /** The transport of the server at `address`; the one before it at this address is dead. */
