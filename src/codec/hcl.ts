@@ -274,7 +274,11 @@ class Parser {
   #object(): HclObject {
     this.#advance();
     const object = this.#entries();
-    if (!this.#is('RBRACE')) throw this.#error(`object expected closing RBRACE got: ${this.#token.kind}`);
+    if (!this.#is('RBRACE')) {
+      // At the end the original has looked once more.
+      const at = this.#token.at + (this.#is('EOF') ? 1 : 0);
+      throw this.#scanner.error(`object expected closing RBRACE got: ${this.#token.kind}`, at);
+    }
     this.#advance();
     return object;
   }

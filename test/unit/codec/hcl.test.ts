@@ -31,7 +31,7 @@ describe('parseHcl', () => {
   });
 
   test.each([
-    ['ports {\n  http = 1\n ', 'At 3:2: object expected closing RBRACE got: EOF'],
+    ['ports {\n  http = 1\n ', 'At 3:3: object expected closing RBRACE got: EOF'],
     ['a', "At 1:3: key 'a' expected start of object ('{') or assignment ('=')"],
     ['a "b"', 'At 1:6: nested object expected: LBRACE got: EOF'],
     ['a = [1 2]', 'At 1:8: error parsing list, expected comma or list end, got: NUMBER'],

@@ -130,7 +130,7 @@ describe('errors, in the words of the peer', () => {
       'HCL syntax',
       ['-dev'],
       { 'c.hcl': 'ports {\n  http = 1\n ' },
-      'failed to parse c.hcl: At 3:2: object expected closing RBRACE got: EOF',
+      'failed to parse c.hcl: At 3:3: object expected closing RBRACE got: EOF',
     ],
     [
       'fragment',
