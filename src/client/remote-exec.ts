@@ -34,6 +34,8 @@ export type RemoteNews =
   | { readonly kind: 'output'; readonly node: string; readonly output: Buffer }
   | { readonly kind: 'exit'; readonly node: string; readonly code: number };
 
+const newsOrder: Readonly<Record<RemoteNews['kind'], number>> = { acknowledged: 0, alive: 1, output: 1, exit: 2 };
+
 /** A session and the folder that belongs to it. */
 export class RemoteExecution {
   readonly session: string;
@@ -135,6 +137,8 @@ export class RemoteExecution {
       const one = await this.#read(key, key.slice(folder.length));
       if (one !== undefined) news.push(one);
     }
+    // Keys come by name, but what a command said comes before how it ended.
+    news.sort((a, b) => newsOrder[a.kind] - newsOrder[b.kind]);
     return { news, index: String(headers['x-consul-index'] ?? '') };
   }
 

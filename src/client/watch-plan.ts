@@ -57,20 +57,44 @@ export function watchPlan({ type, key, prefix, service, tags, passingOnly, state
       return {
         path: `/v1/health/service/${service}`,
         query: { ...(tags.length > 0 && { tag: tags }), ...(passingOnly && { passing: '1' }) },
-        pick: asItIs,
+        pick: (entries) =>
+          ((entries ?? []) as readonly { readonly Checks: unknown }[]).map((entry) => ({
+            ...entry,
+            Checks: checks(entry.Checks),
+          })),
       };
     case 'checks':
       if (service !== '' && state !== '') throw new Error('Cannot specify service and state');
       return {
         path: service === '' ? `/v1/health/state/${state || 'any'}` : `/v1/health/checks/${service}`,
         query: {},
-        pick: asItIs,
+        pick: checks,
       };
     case 'event':
       return { path: '/v1/event/list', query: { ...(name !== '' && { name }) }, pick: asItIs };
     default:
       throw new Error(`Unsupported watch type: ${type}`);
   }
+}
+
+/** What handlers find in the definition of a check, also where the API leaves it out. */
+const emptyDefinition = {
+  Interval: '0s',
+  Timeout: '0s',
+  DeregisterCriticalServiceAfter: '0s',
+  HTTP: '',
+  Header: null,
+  Method: '',
+  Body: '',
+  TLSSkipVerify: false,
+  TCP: '',
+} as const;
+
+function checks(found: unknown): readonly unknown[] {
+  return ((found ?? []) as readonly { readonly Definition?: object }[]).map((check) => ({
+    ...check,
+    Definition: { ...emptyDefinition, ...check.Definition },
+  }));
 }
 
 interface Pair {

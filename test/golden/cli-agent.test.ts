@@ -1,89 +1,30 @@
-// Replays recorded command lines of the real program with the built program, against an agent of its own: a server as
-// in the recordings (reference/agent.md §1.7), on free ports of loopback, with the other two nodes of the recorded
-// cluster registered as external ones. In the order of the recordings, for each finds what those before it left.
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+// Replays recorded command lines of the real program with the built program, against an agent of its own, with the
+// other two nodes of the recorded cluster registered as external ones. In the order of the recordings, for each finds
+// what those before it left. cli-acl.test.ts does the same with ACLs.
+import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Capture, captureDir, readCapture, withoutAgent } from './cli-capture.ts';
+import { aclCaptures } from './cli-acl-captures.ts';
+import { captureDir, readCapture, withoutAgent } from './cli-capture.ts';
+import { built, RecordedAgent, recordedOutcome } from './recorded-agent.ts';
 
-const program = resolve(import.meta.dirname, '../../dist/portolan.js');
-const built = existsSync(program);
 if (!built) console.log('golden/cli-agent: skipped, dist/portolan.js is not built (npm run build)');
 
-/** Longest time until the agent leads, ms. */
-const startMs = 20_000;
-
-const ids = ['1', '2', '3'].map((digit) => '11111111-1111-1111-1111-111111111111'.replaceAll('1', digit));
-const ports: Record<string, number> = {};
-/** Ports of the recordings by name. */
-const recordedPorts = { http: 8500, dns: 8600, server: 8300, serf_lan: 8301, serf_wan: 8302 } as const;
-let agent: ChildProcess | undefined;
-let agentOutput = '';
-let dir: string;
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-const url = (path: string): string => `http://127.0.0.1:${ports['http']}${path}`;
-
-async function put(path: string, body: unknown): Promise<unknown> {
-  const response = await fetch(url(path), { method: 'PUT', body: JSON.stringify(body) });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`);
-  return text === '' ? null : JSON.parse(text);
-}
-
-/** Asks until `ready` holds; the time limit is only for a broken agent. */
-async function until(path: string, ready: (text: string) => boolean): Promise<void> {
-  const deadline = Date.now() + startMs;
-  for (;;) {
-    const text = await fetch(url(path)).then(
-      (response) => (response.ok ? response.text() : ''),
-      () => '',
-    );
-    if (ready(text)) return;
-    if (Date.now() > deadline || agent?.exitCode !== null) {
-      throw new Error(`the agent did not get ready (${path}: ${text}):\n${agentOutput}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
+let agent: RecordedAgent;
 
 async function start(): Promise<void> {
-  dir = mkdtempSync(join(tmpdir(), 'portolan-cli-agent-'));
-  for (const name of Object.keys(recordedPorts)) ports[name] = await freePort();
-  const files: Readonly<Record<string, unknown>> = {
-    'agent.json': {
-      node_name: 'srv-1',
-      node_id: ids[0],
-      bind_addr: '127.0.0.1',
-      node_meta: { rack: 'a' },
-      ports,
-      disable_update_check: true,
-      log_level: 'warn',
-    },
-    'web.json': { service: { id: 'web-1', name: 'web', tags: ['v1', 'primary'], port: 80 } },
-  };
-  for (const [name, content] of Object.entries(files)) writeFileSync(join(dir, name), JSON.stringify(content));
-  writeFileSync(join(dir, 'two.hcl'), 'services {\n  name = "api"\n}\nservices {\n  id = "db-1"\n  name = "db"\n}\n');
-  writeFileSync(join(dir, 'value.bin'), 'from a file\n');
-  agent = spawn(process.execPath, [program, 'agent', '-dev', '-config-file', join(dir, 'agent.json')], { cwd: dir });
-  for (const stream of [agent.stdout!, agent.stderr!]) stream.on('data', (data) => (agentOutput += String(data)));
-  await until('/v1/status/leader', (text) => text.length > '""'.length + 1);
-  await until('/v1/catalog/nodes', (text) => text.includes('srv-1'));
+  agent = await RecordedAgent.start({ disable_remote_exec: false });
+  agent.write({
+    'web.json': JSON.stringify({ service: { id: 'web-1', name: 'web', tags: ['v1', 'primary'], port: 80 } }),
+    'two.hcl': 'services {\n  name = "api"\n}\nservices {\n  id = "db-1"\n  name = "db"\n  port = 9002\n}\n',
+    'value.bin': 'from a file\n',
+    'ca.json': JSON.stringify({ Provider: 'consul', Config: { LeafCertTTL: '72h' } }),
+  });
+  await agent.untilRegistered();
   for (const [i, name] of ['cli-1', 'cli-2'].entries()) {
     const address = `127.0.0.${i + 2}`;
-    await put('/v1/catalog/register', {
+    await agent.put('/v1/catalog/register', {
       Node: name,
-      ID: ids[i + 1],
+      ID: '11111111-1111-1111-1111-111111111111'.replaceAll('1', String(i + 2)),
       Address: address,
       TaggedAddresses: { lan: address, lan_ipv4: address, wan: address, wan_ipv4: address },
       NodeMeta: { 'consul-network-segment': '' },
@@ -91,68 +32,12 @@ async function start(): Promise<void> {
     });
   }
   // The recordings lock and release this key; here it is only there.
-  await put('/v1/kv/app/lock', 3);
-}
-
-async function stop(): Promise<void> {
-  if (agent !== undefined && agent.exitCode === null) {
-    const ended = new Promise((resolve) => agent!.once('exit', resolve));
-    agent.kill('SIGKILL');
-    await ended;
-  }
-  if (dir !== undefined) rmSync(dir, { recursive: true, force: true });
-}
-
-interface Outcome {
-  readonly exit: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function run(capture: Capture): Promise<Outcome> {
-  const address = `127.0.0.1:${ports['http']}`;
-  const env = { PATH: process.env['PATH'], CONSUL_HTTP_ADDR: address, ...capture.env };
-  return new Promise((resolve) => {
-    const child = execFile(
-      process.execPath,
-      [program, ...capture.argv.map((word) => word.replace('127.0.0.1:8500', address))],
-      { cwd: dir, env },
-      (error, stdout, stderr) =>
-        resolve({
-          exit: error === null ? 0 : Number(error.code),
-          stdout: asRecorded(stdout),
-          stderr: asRecorded(stderr),
-        }),
-    );
-    child.stdin!.end(capture.stdin);
-  });
-}
-
-/** Puts back the ports of the recordings, and hides what varies (§1.7). */
-function asRecorded(text: string): string {
-  let result = text;
-  for (const [name, port] of Object.entries(recordedPorts))
-    result = result.replaceAll(String(ports[name]), String(port));
-  return withoutVariance(result);
-}
-
-/** Identifiers, times, indexes, and what a filter's parser would have liked instead (the reference's hangs on its parser generator). */
-function withoutVariance(text: string): string {
-  return text
-    .replaceAll(/^((?:Create|Modify)Index +)\d+$/gm, '$1N')
-    .replaceAll(/^( +"(?:Create|Modify)Index": )\d+/gm, '$1N')
-    .replaceAll(/(ID: +)[\da-f-]{36}/g, '$1…')
-    .replaceAll(/^(Created At: +).+$/gm, '$1…')
-    .replaceAll(/(no match found, expected: ).*\)$/gm, '$1…)');
+  await agent.put('/v1/kv/app/lock', 3);
 }
 
 async function replay(name: string): Promise<void> {
   const capture = readCapture(name);
-  expect(await run(capture)).toEqual({
-    exit: capture.exit,
-    stdout: withoutVariance(capture.stdout.text),
-    stderr: withoutVariance(capture.stderr.text),
-  });
+  expect(await agent.run(capture)).toEqual(recordedOutcome(capture));
 }
 
 const words = (text: string): string[] => text.trim().split(/\s+/);
@@ -175,17 +60,27 @@ const replayed = {
     catalog-services catalog-services-tags catalog-services-node catalog-services-node-none
     maint-status maint-enable maint-status-enabled maint-service-enable maint-service-status
     maint-disable-service maint-disable maint-service-unknown
-    services-deregister-file services-deregister-id services-deregister-unknown`),
+    services-deregister-file services-deregister-id services-deregister-unknown
+    watch-services watch-nodes watch-handler watch-args watch-handler-fails`),
   intentions: words(`
     intention-create intention-create-dup intention-create-deny intention-create-replace intention-get
     intention-match intention-match-source intention-check-allow intention-check-deny
     intention-delete intention-delete-missing intention-get-missing`),
-  'config entries and operators': words(`
-    config-delete config-delete-missing config-list-bad config-read-missing
+  'config entries and the mesh': words(`
+    config-write config-write-hcl config-read config-list config-list-bad config-read-missing
+    connect-ca-get-config connect-ca-set-config connect-envoy-bootstrap-noproxy
+    config-delete config-delete-missing config-delete-http-addr connect-expose`),
+  'remote execution': words(`
+    exec exec-fail-code exec-no-nodes exec-noshell exec-verbose`),
+  certificates: words(`
+    tls-ca-create tls-ca-create-again tls-cert-create-client tls-cert-create-cli`),
+  'files of snapshots': words(`
+    snapshot-inspect-bad snapshot-inspect-missing`),
+  operators: words(`
     operator-raft-remove-unknown-id operator-raft-remove-unknown-address
     operator-autopilot-get operator-autopilot-set operator-autopilot-get-after`),
   'the agent': words(`
-    event event-filters rtt-unknown
+    event watch-event event-filters rtt-unknown debug-bad-capture
     members-status-none members-ssl members-https-addr monitor-bad-level force-leave-unknown reload`),
 } as const;
 
@@ -210,15 +105,32 @@ const outOfScope: Readonly<Record<string, string>> = {
   'join-mixed': 'needs gossip',
   'join-several': 'needs gossip',
   'join-wan': 'needs gossip',
-  'info-acl-denied': 'needs ACLs',
-  'kv-get-acl-denied': 'needs ACLs',
-  'kv-put-acl-denied': 'needs ACLs',
-  'members-acl-denied': 'needs ACLs',
-  'members-token-file': 'needs ACLs',
+  'exec-multi': 'a second agent needs gossip',
+  'keyring-on-client': 'a client agent needs gossip',
+  'agent-bad-node-id': 'a client agent needs gossip',
+  'agent-client-lifecycle': 'a client agent needs gossip',
+  'agent-join-fails': 'a client agent needs gossip',
+  'agent-retry-max': 'a client agent needs gossip',
+  'agent-server-sigint': 'the log lines are those of a durable server',
+  'agent-dev-json': 'the log lines are those of gossip and Raft',
+  'agent-bad-service': 'the log lines are those of gossip and Raft',
+  ...Object.fromEntries(
+    words(`
+      keyring-list keyring-list-primary keyring-list-two keyring-install keyring-install-bad keyring-use
+      keyring-use-back keyring-remove keyring-remove-primary`).map((name) => [name, 'the keys of a pool need gossip']),
+  ),
+  ...Object.fromEntries(
+    words('snapshot-save snapshot-inspect snapshot-restore snapshot-restore-bad').map((name) => [
+      name,
+      'needs /v1/snapshot',
+    ]),
+  ),
 };
 
 /** Replayed below by tests of their own. */
-const special = ['members', 'members-detailed', 'info-server', 'leave', 'lock-timeout', 'catalog-nodes-near'];
+const special = words(`
+  members members-detailed info-server leave lock-timeout catalog-nodes-near
+  operator-raft-list-peers operator-raft-list-peers-stale tls-cert-create-server watch-checks watch-service`);
 /** With a session of their own in place of the recorded one, in this order. */
 const withSession = ['kv-put-acquire', 'kv-put-release', 'kv-put-release-again', 'kv-get-detailed-locked'];
 /** Replayed in cli.test.ts beside its list. */
@@ -233,24 +145,21 @@ test('every recorded command line is replayed, or has a reason not to be', () =>
     ...withSession,
     ...otherForm,
     ...withoutAgent,
+    ...aclCaptures,
   ];
   expect(known.toSorted()).toEqual(all.toSorted());
 });
 
 describe.skipIf(!built)('as recorded, with an agent', () => {
   beforeAll(start);
-  afterAll(stop);
+  afterAll(() => agent?.stop());
 
   test(`a key is locked and released: ${withSession.join(', ')}`, async () => {
-    const { ID } = (await put('/v1/session/create', {})) as { ID: string };
+    const { ID } = (await agent.put('/v1/session/create', {})) as { ID: string };
     for (const name of withSession) {
       const capture = readCapture(name);
       const argv = capture.argv.map((word) => word.replace(/(?<=-session=).*/, ID));
-      expect(await run({ ...capture, argv })).toEqual({
-        exit: capture.exit,
-        stdout: withoutVariance(capture.stdout.text),
-        stderr: capture.stderr.text,
-      });
+      expect(await agent.run({ ...capture, argv })).toEqual(recordedOutcome(capture));
     }
   });
 
@@ -259,16 +168,16 @@ describe.skipIf(!built)('as recorded, with an agent', () => {
   });
 
   test('lock-timeout: while another holds the lock', async () => {
-    const { ID } = (await put('/v1/session/create', {})) as { ID: string };
+    const { ID } = (await agent.put('/v1/session/create', {})) as { ID: string };
     // The flags of a lock, as every client of the reference's library sets them.
-    await put(`/v1/kv/locks/busy/.lock?acquire=${ID}&flags=3304740253564472344`, '');
+    await agent.put(`/v1/kv/locks/busy/.lock?acquire=${ID}&flags=3304740253564472344`, '');
     await replay('lock-timeout');
   });
 
   // Nodes without coordinates come last, and this agent reports its own some time after its start.
   test('catalog-nodes-near: the same nodes', async () => {
     const capture = readCapture('catalog-nodes-near');
-    const outcome = await run(capture);
+    const outcome = await agent.run(capture);
     const lines = (text: string): string[] => text.split('\n').toSorted();
     expect({ exit: outcome.exit, lines: lines(outcome.stdout), stderr: outcome.stderr }).toEqual({
       exit: capture.exit,
@@ -279,30 +188,57 @@ describe.skipIf(!built)('as recorded, with an agent', () => {
 
   // The other two members of the recording are missing, so are the tags of what a dev server does not do: bootstrap
   // (it is elected by itself) and federation states. Ports of five digits widen a column.
-  test.each(['members', 'members-detailed'])('%s: the line of this agent', async (name) => {
-    const capture = readCapture(name);
-    const outcome = await run(capture);
-    expect({ ...outcome, stdout: undefined }).toEqual({ exit: 0, stdout: undefined, stderr: '' });
-    const cells = (text: string): string[][] =>
-      text
-        .split('\n')
-        .filter((line) => /^(Node|srv-1) /.test(line))
-        .map((line) => line.replaceAll(/,?\b(bootstrap|ft_fs)=1\b/g, '').replace(/(build=1\.8\.7:)\w*/, '$1'))
-        .map((line) => line.split(/ {2,}/));
-    expect(cells(outcome.stdout)).toEqual(cells(capture.stdout.text));
-  });
+  test.each(['members', 'members-detailed', 'operator-raft-list-peers', 'operator-raft-list-peers-stale'])(
+    '%s: the line of this agent',
+    async (name) => {
+      const capture = readCapture(name);
+      const outcome = await agent.run(capture);
+      expect({ ...outcome, stdout: undefined }).toEqual({ exit: 0, stdout: undefined, stderr: '' });
+      const cells = (text: string): string[][] =>
+        text
+          .split('\n')
+          .filter((line) => /^(Node|srv-1) /.test(line))
+          .map((line) => line.replaceAll(/,?\b(bootstrap|ft_fs)=1\b/g, '').replace(/(build=1\.8\.7:)\w*/, '$1'))
+          .map((line) => line.split(/ {2,}/));
+      expect(cells(outcome.stdout)).toEqual(cells(capture.stdout.text));
+    },
+  );
 
   test('info-server: the same sections and names', async () => {
     const capture = readCapture('info-server');
-    const outcome = await run(capture);
+    const outcome = await agent.run(capture);
     const names = (text: string): string[] => text.split('\n').map((line) => line.replace(/ = .*$/, ''));
     expect(names(outcome.stdout)).toEqual(names(capture.stdout.text));
   });
 
+  // The warning is ours.
+  test('tls-cert-create-server: the files are said', async () => {
+    const capture = readCapture('tls-cert-create-server');
+    const { stdout, ...rest } = await agent.run(capture);
+    expect(rest).toEqual({ exit: 0, stderr: '' });
+    expect(stdout).toMatch(/^==> WARNING: /);
+    const files = stdout.slice(stdout.indexOf('==> Using'));
+    expect(files.trimEnd()).toBe(capture.stdout.text.replace('<four-line warning omitted>\n', '').trimEnd());
+  });
+
+  // The other two members and their health are missing.
+  test.each(['watch-checks', 'watch-service'])('%s: what concerns this node', async (name) => {
+    const capture = readCapture(name);
+    const { exit, stdout, stderr } = await agent.run(capture);
+    expect({ exit, stderr }).toEqual({ exit: 0, stderr: '' });
+    const ofThisNode = (text: string): unknown[] =>
+      (
+        JSON.parse(text.replaceAll(/": N,?$/gm, (end) => end.replace('N', '0'))) as {
+          Node: string | { Node: string };
+        }[]
+      ).filter(({ Node }) => (typeof Node === 'string' ? Node : Node.Node) === 'srv-1');
+    expect(ofThisNode(stdout)).toEqual(ofThisNode(recordedOutcome(capture).stdout));
+  });
+
   test('leave: the agent ends', async () => {
-    const ended = new Promise((resolve) => agent!.once('exit', resolve));
+    const ended = new Promise((resolve) => agent.process.once('exit', resolve));
     const { argv: _, ...capture } = readCapture('leave');
-    expect(await run({ ...capture, argv: ['leave'] })).toEqual({
+    expect(await agent.run({ ...capture, argv: ['leave'] })).toEqual({
       exit: capture.exit,
       stdout: capture.stdout.text,
       stderr: '',

@@ -20,7 +20,12 @@ export const withoutAgent: readonly string[] = `
   intention-create-args intention-create-both intention-match-both
   operator-raft-remove-none operator-raft-remove-both operator-autopilot-set-bad
   watch-notype watch-badtype watch-key-missing no-agent-watch
-  agent-config-missing agent-no-data-dir agent-unknown-key agent-bad-log-level
+  agent-config-missing agent-no-data-dir agent-unknown-key agent-bad-log-level agent-advertise-any
+  acl-auth-method-create-bad acl-role-update acl-set-agent-token-args acl-set-agent-token-bad
+  acl-token-create-none acl-token-delete-none
+  config-write-none config-write-bad connect-ca-set-config-none connect-envoy-noargs connect-proxy-noargs
+  debug-short exec-none keyring-none keyring-two keyring-relay-bad login-none
+  snapshot-save-none snapshot-restore-none tls-cert-create-none
 `
   .trim()
   .split(/\s+/);
@@ -31,6 +36,8 @@ export interface Capture {
   readonly argv: readonly string[];
   readonly env: NodeJS.ProcessEnv;
   readonly stdin: string;
+  /** It was interrupted after this time, ms. */
+  readonly interruptMs: number | undefined;
   readonly exit: number;
   readonly stdout: Recorded;
   readonly stderr: Recorded;
@@ -57,21 +64,28 @@ export function readCapture(name: string): Capture {
     argv: words.slice(at + 1),
     env: Object.fromEntries(words.slice(0, at).map((word) => word.split('=', 2) as [string, string])),
     stdin: JSON.parse(field('stdin') ?? '""') as string,
+    interruptMs: interruptOf(field('signal')),
     exit: Number(field('exit')),
     stdout: recorded(stdout, Number(stdoutBytes)),
     stderr: recorded(stderr, Number(stderrBytes)),
   };
 }
 
+/** `SIGINT after 2s` */
+function interruptOf(text = ''): number | undefined {
+  const seconds = /^SIGINT after (\d+)s$/.exec(text)?.[1];
+  return seconds === undefined ? undefined : Number(seconds) * 1000;
+}
+
 /** The file format drops line feeds at the end of a stream; the byte count brings them back. */
 function recorded(text: string, bytes: number): Recorded {
   const cut = text.indexOf(omitted);
   if (cut !== -1) return { text: text.slice(0, cut), usageOmitted: true };
-  const missing = bytes - Buffer.byteLength(text);
+  const missing = bytes - Buffer.byteLength(text.replaceAll('<management token>', '.'.repeat(36)));
   return { text: missing >= 0 ? text + '\n'.repeat(missing) : text.slice(0, missing), usageOmitted: false };
 }
 
 /** Splits as a shell does, single quotes only: that is all the captures use. */
 function splitWords(line: string): string[] {
-  return [...line.matchAll(/(?:'[^']*'|[^\s'])+/g)].map(([word]) => word.replaceAll("'", ''));
+  return [...line.matchAll(/(?:'[^']*'|<[^>]*>|[^\s'])+/g)].map(([word]) => word.replaceAll("'", ''));
 }

@@ -2,15 +2,12 @@
 
 /** Calls whose endpoints do not exist yet; a path below them is answered with 404. */
 export const missingEndpoints: Readonly<Record<string, string>> = {
-  '/v1/internal/federation-state': 'federation states',
-  '/v1/operator/keyring': 'gossip keyring',
   '/v1/snapshot': 'snapshots',
-  '/ui': 'UI',
 };
 
 /** Scenario → reason. */
 export const outOfScope: Readonly<Record<string, string>> = {
-  ...names('gossip keyring', ['keyring', 'operator-keyring-off']),
+  ...names('gossip keyring', ['keyring']),
   ...names('snapshots', ['snapshot']),
   ...names('servers with a data directory', [
     'discovery-max-stale',
@@ -34,12 +31,7 @@ export const outOfScope: Readonly<Record<string, string>> = {
  * Steps that are left out of a scenario because they ask for something else that is missing: scenario → step numbers,
  * from 0. Steps that ask for a missing endpoint are left out of every scenario.
  */
-export const stepsOutOfScope: Readonly<Record<string, readonly number[]>> = {
-  // The list of proxies that xDS serves (Connect).
-  'agent-self-and-members': [0],
-  // The redirect to the UI.
-  'http-basics': [0],
-};
+export const stepsOutOfScope: Readonly<Record<string, readonly number[]>> = {};
 
 function names(reason: string, scenarios: readonly string[]): Record<string, string> {
   return Object.fromEntries(scenarios.map((name) => [name, reason]));
