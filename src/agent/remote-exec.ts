@@ -137,6 +137,8 @@ export class RemoteExec {
       logger.debug('failed to start remote exec', { error: startError });
       return failedExitCode;
     } finally {
+      // Whatever went wrong here, nothing may run on that nobody hears of.
+      ended.abort(new Error('its output cannot be written'));
       output.end();
       await script?.remove();
     }

@@ -108,3 +108,20 @@ describe('what cannot be fired', () => {
     await expect(events.fire(none, { Datacenter: 'dc2' })).rejects.toThrow(new CallError('No path to datacenter'));
   });
 });
+
+test('an event that asks for a command is handed on, not remembered', async () => {
+  const asked: string[] = [];
+  const { server } = singleServer({ broadcastEvent: (name, payload) => own.loopback(name, payload) });
+  await server.start();
+  const own = new UserEvents({
+    nodeName: 'node-a',
+    services: () => services,
+    caller: server.caller,
+    random: new SeededRandom(1),
+    logger: silent,
+    onRemoteExec: ({ Payload }) => asked.push(Buffer.from(Payload!).toString()),
+  });
+  await own.fire({ ...none, Name: '_rexec', Payload: Buffer.from('job') }, target);
+  await own.fire({ ...none, Name: '_rexec', NodeFilter: 'other', Payload: Buffer.from('not ours') }, target);
+  expect([asked, own.events]).toEqual([['job'], []]);
+});

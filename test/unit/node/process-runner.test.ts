@@ -39,6 +39,22 @@ describe('a program of the host', () => {
     expect(text(result.output)).toBe(`${process.env['PATH']}:yes\n`);
   });
 
+  test('gets its input, and its output is told as it comes', async () => {
+    const seen: string[] = [];
+    const result = await runner.run(['sh', '-c', 'read line; echo "got $line"; cat >&2'], {
+      ...limits,
+      input: Buffer.from('one\ntwo\n'),
+      onOutput: (chunk) => seen.push(text(chunk)),
+    });
+    expect(seen.join('').split('\n').sort()).toEqual(['', 'got one', 'two']);
+    expect(result.outputBytesTotal).toBe('got one\ntwo\n'.length);
+  });
+
+  test('need not read its input', async () => {
+    const result = await runner.run(['true'], { ...limits, input: Buffer.alloc(1_000_000) });
+    expect(result.exitCode).toBe(0);
+  });
+
   test('killed by a signal: the signal is told', async () => {
     expect(await runner.run(['sh', '-c', 'kill -9 $$'], limits)).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
   });
