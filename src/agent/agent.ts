@@ -42,6 +42,8 @@ export interface AgentFacts {
   readonly advertiseAddress: string;
   readonly ports: { readonly serfLan: number; readonly serfWan: number; readonly server: number };
   readonly disableCoordinates: boolean;
+  /** Whether there is a port for proxies. */
+  readonly grpcEnabled: boolean;
 }
 
 export interface AgentHooks {
@@ -106,6 +108,8 @@ export class Agent implements AgentDoor {
       Member: this.#member(),
       Stats: this.#stats(),
       Meta: this.#hooks.nodeMeta(),
+      // There is a port for them, but no version of a proxy that this agent configures.
+      ...(this.#facts.grpcEnabled ? { xDS: { SupportedProxies: {} } } : {}),
     };
   }
 

@@ -435,6 +435,7 @@ class RunningAgent {
         advertiseAddress: nodeAddress,
         ports,
         disableCoordinates: config.disableCoordinates,
+        grpcEnabled: config.ports.grpc > 0,
       },
       state,
       registry,

@@ -23,6 +23,5 @@ export function warningsOf(config: Config): readonly string[] {
     ...(joins.length > 0 ? [without(`joining (${joins.join(', ')})`)] : []),
     ...(log.syslog ? [without('enable_syslog')] : []),
     ...(gossip.encrypt === '' ? [] : [without('encrypt')]),
-    ...(config.ui.dir === '' ? [] : [without('ui_dir')]),
   ];
 }

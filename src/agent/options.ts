@@ -60,6 +60,8 @@ export function httpOptions(config: Config): HttpOptions {
     dnsDomain: config.dns.domain,
     defaultQueryTimeMs: config.defaultQueryTimeMs,
     maxQueryTimeMs: config.maxQueryTimeMs,
+    ui: config.ui.enabled || config.ui.dir !== '' ? { contentPath: config.ui.contentPath, dir: config.ui.dir } : null,
+    enableDebug: config.enableDebug,
     tls:
       config.ports.https > 0
         ? {

@@ -35,6 +35,8 @@ export interface AgentSelf {
   readonly Member: Member;
   readonly Stats: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly Meta: Readonly<Record<string, string>>;
+  /** Absent while no proxy can be served. */
+  readonly xDS?: { readonly SupportedProxies: Readonly<Record<string, readonly string[]>> };
 }
 
 /** A value of `/v1/agent/metrics` (reference/agent.md §6). */

@@ -1,4 +1,5 @@
 import type { TlsOptions } from './tls-door.ts';
+import type { UiOptions } from './ui-endpoint.ts';
 
 /** What can be configured about the HTTP API; the agent fills this from its own configuration. */
 export interface HttpOptions {
@@ -29,6 +30,10 @@ export interface HttpOptions {
   readonly disableCoordinates: boolean;
   /** `domain` of the DNS front, for names that answers contain. */
   readonly dnsDomain: string;
+  /** null without a UI. Not changed by a reload. */
+  readonly ui: UiOptions | null;
+  /** `enable_debug`: profiles without ACLs. */
+  readonly enableDebug: boolean;
   /** For HTTPS listeners; null when there is none. */
   readonly tls: TlsOptions | null;
   /** Wait of a blocking query that does not say how long (`default_query_time`). */
@@ -52,6 +57,8 @@ export const httpOptionDefaults: Omit<HttpOptions, 'datacenter'> = {
   translateWanAddrs: false,
   disableCoordinates: false,
   dnsDomain: 'consul.',
+  ui: null,
+  enableDebug: false,
   tls: null,
   defaultQueryTimeMs: 300_000,
   maxQueryTimeMs: 600_000,

@@ -24,13 +24,16 @@ import { configEntryEndpoints } from './config-entry-endpoint.ts';
 import { coordinateEndpoints } from './coordinate-endpoint.ts';
 import { gatewayEndpoints } from './gateway-endpoint.ts';
 import { eventEndpoints } from './event-endpoint.ts';
+import { federationStateEndpoints } from './federation-state-endpoint.ts';
 import { connectCaEndpoints } from './connect-ca-endpoint.ts';
 import { discoveryChainEndpoints } from './discovery-chain-endpoint.ts';
 import { healthEndpoints } from './health-endpoint.ts';
 import { intentionEndpoints } from './intention-endpoint.ts';
+import { keyringEndpoints } from './keyring-endpoint.ts';
 import { kvEndpoints } from './kv-endpoint.ts';
 import type { HttpOptions } from './options.ts';
 import { queryEndpoints } from './query-endpoint.ts';
+import { profilingEndpoints } from './profiling-endpoint.ts';
 import { operatorEndpoints } from './operator-endpoint.ts';
 import { Pipelining } from './pipelining.ts';
 import { percentDecode, Query } from './query-string.ts';
@@ -42,6 +45,7 @@ import { statusEndpoints } from './status-endpoint.ts';
 import { TlsDoor } from './tls-door.ts';
 import { txnEndpoints } from './txn-endpoint.ts';
 import { uiDataEndpoints } from './ui-data-endpoint.ts';
+import { uiEndpoints } from './ui-endpoint.ts';
 
 /** Where to listen. */
 export type HttpListener = (
@@ -150,6 +154,8 @@ class Service implements HttpServer {
       ...intentionEndpoints(api),
       ...configEntryEndpoints(api),
       ...operatorEndpoints(api),
+      ...keyringEndpoints(api),
+      ...federationStateEndpoints(api),
       ...connectCaEndpoints(api),
       ...discoveryChainEndpoints(api),
       ...gatewayEndpoints(api),
@@ -157,6 +163,8 @@ class Service implements HttpServer {
       ...coordinateEndpoints(api),
       ...statusEndpoints(api),
       ...uiDataEndpoints(api),
+      ...uiEndpoints(api),
+      ...profilingEndpoints(api),
     ];
     this.#router = new Router(guardedAgent(api, endpoints));
   }
@@ -386,7 +394,11 @@ class Service implements HttpServer {
     if (path === null) return { ...text(400, '400 Bad Request'), close: true };
     if (!this.#options.disableUnprintableFilter && hasUnprintable(path)) return empty(400);
     const routing = this.#router.route(path);
-    if (routing === null) return path === '/' ? text(200, 'Consul Agent') : empty(404);
+    if (routing === null) {
+      if (path !== '/') return empty(404);
+      const { ui } = this.#options;
+      return ui === null ? text(200, 'Consul Agent') : redirect(method, ui.contentPath, '');
+    }
     if ('redirect' in routing) return redirect(method, routing.redirect, search);
     exchange.endpoint = routing.endpoint;
     const query = Query.parse(search);

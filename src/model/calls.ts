@@ -6,11 +6,12 @@ import type { ByteString } from '../lib/index.ts';
 import type { AclCalls } from './acl-calls.ts';
 import type { CheckServiceNode, HealthCheck, Node, NodeInfo, NodeService, RaftIndex, ServiceNode } from './catalog.ts';
 import type { CoordinateCalls } from './coordinate.ts';
-import type { ConfigEntryCalls } from './config-entry.ts';
+import type { ConfigEntry, ConfigEntryCalls } from './config-entry.ts';
 import type { OperatorCalls } from './operator.ts';
 import type { GatewayCalls } from './gateway.ts';
 import type { ConnectCaCalls } from './connect-ca.ts';
 import type { DiscoveryChainCalls } from './discovery-chain.ts';
+import type { FederationStateCalls } from './federation-state.ts';
 import type { IntentionCalls } from './intention.ts';
 import type { DirEntry, KvOp } from './kv.ts';
 import type { PreparedQueryCalls } from './prepared-query.ts';
@@ -24,6 +25,7 @@ import type {
   ServiceSpecificRequest,
   WriteRequest,
 } from './query.ts';
+import type { KeyringRequest, KeyringResponse, ServiceConfigRequest, ServiceConfigResponse } from './server-calls.ts';
 import type { Session, SessionRequest, SessionSpecificRequest } from './session.ts';
 import type { TxnReadRequest, TxnReadResponse, TxnRequest, TxnResponse } from './txn.ts';
 import type { UserEventCalls } from './user-event.ts';
@@ -72,6 +74,7 @@ export interface Calls
     ConfigEntryCalls,
     ConnectCaCalls,
     DiscoveryChainCalls,
+    FederationStateCalls,
     GatewayCalls,
     OperatorCalls,
     CoordinateCalls,
@@ -135,6 +138,17 @@ export interface Calls
   'Session.NodeSessions': { request: NodeSpecificRequest; reply: IndexedSessions };
   /** Restarts its TTL; never blocks. Sessions is null when it is unknown. */
   'Session.Renew': { request: SessionSpecificRequest; reply: IndexedSessions };
+  /** Of all kinds, for other datacenters. */
+  'ConfigEntry.ListAll': {
+    request: DCSpecificRequest;
+    reply: QueryMeta & { readonly Entries: readonly ConfigEntry[] };
+  };
+  'ConfigEntry.ResolveServiceConfig': { request: ServiceConfigRequest; reply: ServiceConfigResponse };
+  /** Lists or changes the keys of gossip's encryption. */
+  'Internal.KeyringOperation': {
+    request: KeyringRequest;
+    reply: QueryMeta & { readonly Responses: readonly KeyringResponse[] };
+  };
   /** All operations or none; what is wrong is in the reply, not thrown. */
   'Txn.Apply': { request: TxnRequest; reply: TxnResponse };
   /** Reads only; never blocks. */

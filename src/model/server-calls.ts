@@ -4,9 +4,7 @@
  */
 import type { ACLPolicy, ACLRole, ACLToken, LegacyACL } from './acl.ts';
 import type { ExposeConfig, MeshGatewayConfig } from './catalog.ts';
-import type { ConfigEntry } from './config-entry.ts';
 import type { CARoot, CASignRequest, IssuedCert } from './connect-ca.ts';
-import type { FederationStateCalls } from './federation-state.ts';
 import type { DCRequest, DCSpecificRequest, QueryMeta } from './query.ts';
 
 /** How a server's log stands; the leader asks every 2 s. */
@@ -92,23 +90,14 @@ export interface AutoEncryptReply {
 type Policies = QueryMeta & { readonly Policies: readonly ACLPolicy[] };
 type Roles = QueryMeta & { readonly Roles: readonly ACLRole[] };
 
-export interface ServerCalls extends FederationStateCalls {
+export interface ServerCalls {
   'Status.RaftStats': { request: null; reply: ServerStats };
   'Catalog.ServiceList': {
     request: DCSpecificRequest;
     reply: QueryMeta & { readonly Services: readonly { readonly Name: string }[] };
   };
-  'Internal.KeyringOperation': {
-    request: KeyringRequest;
-    reply: QueryMeta & { readonly Responses: readonly KeyringResponse[] };
-  };
   /** PEM of an intermediate certificate, for the leader of a secondary datacenter. */
   'ConnectCA.SignIntermediate': { request: CASignRequest; reply: string };
-  'ConfigEntry.ListAll': {
-    request: DCSpecificRequest;
-    reply: QueryMeta & { readonly Entries: readonly ConfigEntry[] };
-  };
-  'ConfigEntry.ResolveServiceConfig': { request: ServiceConfigRequest; reply: ServiceConfigResponse };
   'ACL.Bootstrap': { request: DCRequest; reply: LegacyACL };
   'ACL.TokenBatchRead': {
     request: DCRequest & { readonly AccessorIDs: readonly string[] };

@@ -30,10 +30,12 @@ import { configEntryHandlers } from './config-entry.ts';
 import type { Endpoint, Handlers } from './endpoint.ts';
 import { createConnectCa } from './connect-ca.ts';
 import { discoveryChainHandlers } from './discovery-chain.ts';
+import { federationStateHandlers, FederationStateUpkeep } from './federation-state.ts';
 import { gatewayHandlers } from './gateways.ts';
 import { healthHandlers } from './health.ts';
 import { internalHandlers } from './internal.ts';
 import { intentionHandlers } from './intention.ts';
+import { keyringHandlers, type KeyringOperation, noKeyring } from './keyring.ts';
 import { kvsHandlers } from './kvs.ts';
 import { LockDelays } from './lock-delays.ts';
 import { noDistances } from './near.ts';
@@ -75,6 +77,8 @@ export interface ServerOptions {
   readonly connectEnabled?: boolean;
   /** Autopilot's settings to begin with; the first leader writes them into the state, where they can be changed. */
   readonly autopilot?: Omit<AutopilotConfig, 'CreateIndex' | 'ModifyIndex'>;
+  /** Asks gossip about its keys; without it nothing is encrypted. */
+  readonly keyring?: KeyringOperation;
   /** Sends a user event to all members; without it nobody hears of one. */
   readonly broadcastEvent?: BroadcastEvent;
   /** Shortest TTL a session may have, ms; default 10 s. */
@@ -161,9 +165,19 @@ export function createServer(options: ServerOptions): Server {
     ...connectCa.handlers,
     ...discoveryChainHandlers(endpoint, connectCa.trustDomain),
     ...gatewayHandlers(endpoint),
+    ...federationStateHandlers(endpoint),
+    ...keyringHandlers(endpoint, options.keyring ?? noKeyring({ nodeName: options.nodeName, datacenter, wan: true })),
     ...internalHandlers(endpoint),
   };
   const handlers = enforced(unguarded, { resolver, store });
+  const federation = new FederationStateUpkeep({
+    store,
+    log,
+    clock,
+    logger,
+    datacenter,
+    follow: options.connectEnabled ?? false,
+  });
   const gc = new TombstoneGc({ store, log, clock, logger, datacenter });
   let stopped = false;
 
@@ -205,6 +219,7 @@ export function createServer(options: ServerOptions): Server {
         await log.propose({ type: 'Autopilot', request: { Datacenter: datacenter, Config, CAS: false } });
       }
       await connectCa.start();
+      await federation.start();
       await reconcile({
         name: options.nodeName,
         address: options.address,
@@ -217,6 +232,7 @@ export function createServer(options: ServerOptions): Server {
       stopped = true;
       reaper.stop();
       gc.stop();
+      federation.stop();
       timers.stop();
       lockDelays.stop();
       updates.stop();

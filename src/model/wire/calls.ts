@@ -203,6 +203,25 @@ export const callShapes: { readonly [M in CallName]: CallShape<CallRequest<M>, C
   'ACL.Apply': { request: acl.legacyAclRequest, reply: str },
   'ACL.Get': { request: readOf('ACL', str), reply: legacyAcls },
   'ACL.List': { request: dcSpecific, reply: legacyAcls },
+  'Internal.KeyringOperation': {
+    request: operator.keyringRequest,
+    reply: replyOf('Responses', rows(operator.keyringResponse)),
+  },
+  'ConfigEntry.ListAll': { request: dcSpecific, reply: configEntry.indexedGenericConfigEntries },
+  'ConfigEntry.ResolveServiceConfig': {
+    request: gateway.serviceConfigRequest,
+    reply: gateway.serviceConfigResponse,
+  },
+  'FederationState.Apply': { request: gateway.federationStateRequest, reply: bool },
+  'FederationState.Get': {
+    request: gateway.federationStateQuery,
+    reply: replyOf('State', nullable(gateway.federationState)),
+  },
+  'FederationState.List': { request: dcSpecific, reply: replyOf('States', rows(gateway.federationState)) },
+  'FederationState.ListMeshGateways': {
+    request: dcSpecific,
+    reply: replyOf('DatacenterNodes', fullMap(rows(catalog.checkServiceNode))),
+  },
 };
 
 /** Every call without a front door. */
@@ -211,16 +230,7 @@ export const serverCallShapes: {
 } = {
   'Status.RaftStats': { request: empty, reply: operator.serverStats },
   'Catalog.ServiceList': { request: dcSpecific, reply: replyOf('Services', rows(gateway.serviceName)) },
-  'Internal.KeyringOperation': {
-    request: operator.keyringRequest,
-    reply: replyOf('Responses', rows(operator.keyringResponse)),
-  },
   'ConnectCA.SignIntermediate': { request: connect.signRequest, reply: str },
-  'ConfigEntry.ListAll': { request: dcSpecific, reply: configEntry.indexedGenericConfigEntries },
-  'ConfigEntry.ResolveServiceConfig': {
-    request: gateway.serviceConfigRequest,
-    reply: gateway.serviceConfigResponse,
-  },
   'ACL.Bootstrap': { request: dcSpecific, reply: acl.legacyAcl },
   'ACL.TokenBatchRead': {
     request: readOf('AccessorIDs', rows(str)),
@@ -234,16 +244,6 @@ export const serverCallShapes: {
   'ACL.RoleBatchRead': { request: readOf('RoleIDs', rows(str)), reply: roles },
   'ACL.RoleResolve': { request: readOf('RoleIDs', rows(str)), reply: roles },
   'ACL.GetPolicy': { request: acl.legacyPolicyRequest, reply: acl.legacyPolicyResponse },
-  'FederationState.Apply': { request: gateway.federationStateRequest, reply: bool },
-  'FederationState.Get': {
-    request: gateway.federationStateQuery,
-    reply: replyOf('State', nullable(gateway.federationState)),
-  },
-  'FederationState.List': { request: dcSpecific, reply: replyOf('States', rows(gateway.federationState)) },
-  'FederationState.ListMeshGateways': {
-    request: dcSpecific,
-    reply: replyOf('DatacenterNodes', fullMap(rows(catalog.checkServiceNode))),
-  },
   'AutoEncrypt.Sign': {
     request: connect.signRequest,
     reply: record<AutoEncryptReply>({

@@ -286,6 +286,36 @@ export const guards: Guards = {
       Entries: authorizer.keep(reply.Entries, seesConfigEntry(authorizer)),
     }),
   },
+  'ConfigEntry.ListAll': {
+    narrow: ({ authorizer }, reply) => ({
+      ...reply,
+      Entries: authorizer.keep(reply.Entries, seesConfigEntry(authorizer)),
+    }),
+  },
+  'ConfigEntry.ResolveServiceConfig': { allows: ({ authorizer }, { Name }) => authorizer.may('service:read', Name) },
+  'FederationState.Apply': operatorWrite,
+  'FederationState.Get': operatorRead,
+  'FederationState.List': operatorRead,
+  'FederationState.ListMeshGateways': {
+    narrow: ({ authorizer }, reply) => ({
+      ...reply,
+      DatacenterNodes: Object.fromEntries(
+        Object.entries(reply.DatacenterNodes).flatMap(([datacenter, all]) => {
+          const seen = authorizer.keep(all, seesInstance(authorizer));
+          return seen.length === 0 ? [] : [[datacenter, seen]];
+        }),
+      ),
+    }),
+  },
+  'Internal.KeyringOperation': {
+    allows: ({ authorizer }, { Operation }) => {
+      if (Operation !== 'list' && !authorizer.maySingle('keyring:write')) {
+        throw new CallError('Modifying keyring denied due to ACLs');
+      }
+      if (!authorizer.maySingle('keyring:read')) throw new CallError('Reading keyring denied by ACLs');
+      return true;
+    },
+  },
   'Catalog.GatewayServices': {
     allows: ({ authorizer }, { ServiceName }) => authorizer.may('service:read', ServiceName),
     narrow: ({ authorizer }, reply) => ({

@@ -150,7 +150,7 @@ describe('a lone server', () => {
     expect(await call('Status.Peers', dc)).toEqual(['127.0.0.1:8300']);
     expect(await call('Catalog.ListDatacenters', {})).toEqual(['dc1']);
     const { Nodes, Index } = await call('Health.ServiceNodes', { ...dc, ServiceName: 'consul' });
-    expect(Index).toBe(2);
+    expect(Index).toBe(3);
     expect(Nodes).toMatchObject([
       {
         Node: { ID: selfId, Node: 'self', Address: '127.0.0.1', TaggedAddresses: null, Meta: null },
@@ -428,7 +428,7 @@ test('calls and commands are measured', async () => {
   expect(Object.fromEntries(counted)).toMatchObject({
     'rpc.query': 2,
     'kvs.apply': 1,
-    'raft.apply': 2,
+    'raft.apply': 3,
     'fsm.kvs.set': 1,
     'fsm.register': 1,
     'health.service.query': 1,

@@ -43,7 +43,7 @@ describe('texts of failures', () => {
     [kv('cas', 'k', { ModifyIndex: 0 }), 'failed to set key "k", index is stale'],
     [kv('cas', 'new', { ModifyIndex: 5 }), 'failed to set key "new", index is stale'],
     [kv('delete-cas', 'k', { ModifyIndex: 1 }), 'failed to delete key "k", index is stale'],
-    [kv('check-index', 'k', { ModifyIndex: 1 }), 'failed index check for key "k", current modify index 3 != 1'],
+    [kv('check-index', 'k', { ModifyIndex: 1 }), 'failed index check for key "k", current modify index 4 != 1'],
     [kv('check-index', 'x', { ModifyIndex: 1 }), `failed to check index, key "x" doesn't exist`],
     [
       kv('check-session', 'k', { Session: other }),
@@ -114,7 +114,7 @@ describe('results', () => {
       kv('set', 'a', { Value: Buffer.from('1'), Flags: 2n ** 64n - 1n }),
       kv('get', 'a'),
       kv('get-tree', 'a'),
-      kv('check-index', 'k', { ModifyIndex: 3 }),
+      kv('check-index', 'k', { ModifyIndex: 4 }),
       kv('check-not-exists', 'none'),
       kv('delete', 'k'),
       kv('delete-cas', 'k'),
@@ -126,13 +126,13 @@ describe('results', () => {
       { KV: { ...a, Value: null } },
       { KV: { ...a, Value: Buffer.from('1') } },
       { KV: { ...a, Value: Buffer.from('1') } },
-      { KV: { LockIndex: 0, Key: 'k', Flags: 0n, Session: '', Value: null, CreateIndex: 3, ModifyIndex: 3 } },
+      { KV: { LockIndex: 0, Key: 'k', Flags: 0n, Session: '', Value: null, CreateIndex: 4, ModifyIndex: 4 } },
     ]);
     expect(single.store.kvList('').result).toBe(null);
   });
 
   test('compare-and-set writes where the index fits', async () => {
-    const given = { ModifyIndex: 3 };
+    const given = { ModifyIndex: 4 };
     const { Errors, Results } = await txn(
       kv('cas', 'k', given),
       node('cas', 'n', { ...given, Address: '192.0.2.2' }),
@@ -143,10 +143,10 @@ describe('results', () => {
     const index = single.store.lastIndex;
     expect(Errors).toBe(null);
     expect(Results).toMatchObject([
-      { KV: { Key: 'k', CreateIndex: 3, ModifyIndex: index } },
-      { Node: { Node: 'n', Address: '192.0.2.2', CreateIndex: 3, ModifyIndex: index } },
-      { Service: { Port: 1, Weights: { Passing: 1, Warning: 1 }, CreateIndex: 3, ModifyIndex: index } },
-      { Check: { Status: 'warning', CreateIndex: 3, ModifyIndex: index } },
+      { KV: { Key: 'k', CreateIndex: 4, ModifyIndex: index } },
+      { Node: { Node: 'n', Address: '192.0.2.2', CreateIndex: 4, ModifyIndex: index } },
+      { Service: { Port: 1, Weights: { Passing: 1, Warning: 1 }, CreateIndex: 4, ModifyIndex: index } },
+      { Check: { Status: 'warning', CreateIndex: 4, ModifyIndex: index } },
       { Node: { Node: 'new', CreateIndex: index } },
     ]);
     expect(Results?.[1]).toEqual({ Node: single.store.node('n') });
@@ -169,7 +169,7 @@ describe('results', () => {
     const ID = await single.call('Session.Apply', { Op: 'create', Session: { Node: 'n', NodeChecks: ['c'] } });
     await txn(kv('lock', 'held', { Session: ID }));
     expect(
-      (await txn(chk('delete', 'n', 'c'), svc('delete', 'n', 'web'), node('delete-cas', 'n', { ModifyIndex: 3 })))
+      (await txn(chk('delete', 'n', 'c'), svc('delete', 'n', 'web'), node('delete-cas', 'n', { ModifyIndex: 4 })))
         .Errors,
     ).toBe(null);
     expect(single.store.node('n')).toBe(undefined);
@@ -212,7 +212,7 @@ describe('Txn.Read', () => {
     'takes no write: %j',
     async (op) => {
       await expect(single.call('Txn.Read', { Ops: [op] })).rejects.toThrow(CallError);
-      expect(single.store.kvGet('k').index).toBe(3);
+      expect(single.store.kvGet('k').index).toBe(4);
     },
   );
 });
