@@ -160,8 +160,7 @@ export class AgentCache implements CachedCaller {
       entry = {
         key,
         kind: kinds[method],
-        fetch: (options, signal) =>
-          caller.call(method, { ...wanted, ...options }, signal) as Promise<Reply>,
+        fetch: (options, signal) => caller.call(method, { ...wanted, ...options }, signal) as Promise<Reply>,
         dropped: new AbortController(),
         waiters: new Set(),
         value: null,
