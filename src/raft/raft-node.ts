@@ -316,7 +316,8 @@ export class RaftNode {
   async restore(archive: { readonly index: number; pieces(): AsyncIterable<Uint8Array> }): Promise<void> {
     const { index } = await this.#ask((id) => ({ kind: 'restoreBegin', id, archiveIndex: archive.index }), true);
     const { term } = this.#core;
-    this.#abortInFlight(new RaftError('restore-in-progress', 'the state was replaced by a snapshot meanwhile'));
+    const meanwhile = new RaftError('restore-in-progress', 'the state was replaced by a snapshot meanwhile');
+    this.#abortInFlight(meanwhile, () => true);
     let replaced = false;
     try {
       const { configuration, index: configurationIndex } = this.#core.configuration;
@@ -531,7 +532,9 @@ export class RaftNode {
 
   #roleChanged(leadership: Leadership): void {
     if (leadership.leader !== '') this.#heardOfLeader = true;
-    if (leadership.role !== 'leader') this.#abortInFlight(refusalError('leadership lost'));
+    // What is committed comes true all the same; its callers wait until it is applied.
+    const { commitIndex } = this.#core;
+    if (leadership.role !== 'leader') this.#abortInFlight(refusalError('leadership lost'), (at) => at > commitIndex);
     this.#options.logger.info(`entering ${leadership.role} state`, {
       term: leadership.term,
       leader: leadership.leader,
@@ -539,10 +542,12 @@ export class RaftNode {
     for (const listener of this.#listeners) listener(leadership);
   }
 
-  #abortInFlight(error: Error): void {
-    const aborted = [...this.#inFlight.values()];
-    this.#inFlight.clear();
-    for (const { reject } of aborted) reject(error);
+  #abortInFlight(error: Error, which: (index: number) => boolean): void {
+    for (const [index, { reject }] of this.#inFlight) {
+      if (!which(index)) continue;
+      this.#inFlight.delete(index);
+      reject(error);
+    }
   }
 
   #fail(error: Error): void {
@@ -745,6 +750,8 @@ export class RaftNode {
         if (position.index <= this.appliedIndex) return;
         await stateMachine.restore(snapshots.read(meta));
         this.#applier.restored(position.index);
+        // Their entries are somewhere in the snapshot, or were never committed: nobody can tell.
+        this.#abortInFlight(refusalError('leadership lost'), (at) => at <= position.index);
       });
       logger.info('installed a snapshot', { index: position.index, bytes: request.Size });
       this.#step({ kind: 'snapshotInstalled', replyId, position, configuration, configurationIndex });

@@ -202,11 +202,12 @@ describe('a connection', () => {
     ['with a float for a term', '0181a45465726dcb4000000000000000'],
   ])('is closed without a word after bytes %s', async (_, hex) => {
     const { server } = connected(() => Promise.resolve(voted));
-    const { a, b, settle } = streamPair();
+    const pair = streamPair();
+    const { a, b } = pair;
     const seen = record(a);
     server.accept(b);
     a.write(Buffer.from(hex, 'hex'));
-    settle();
+    pair.settle();
     expect(seen.closed).toBeDefined();
     expect(seen.bytes).toHaveLength(0);
   });
@@ -241,16 +242,17 @@ describe('a snapshot', () => {
 
   test('that is refused is read over, so that the next request is found', async () => {
     const { server } = connected(() => Promise.resolve(installed));
-    const { a, b, settle } = streamPair();
+    const pair = streamPair();
+    const { a, b } = pair;
     const seen = record(a);
     server.accept(b);
     const { encodeRequest } = await import('../../../src/raft/wire.ts');
     a.write(encodeRequest(snapshot(5)));
     a.write(Buffer.from('12345'));
     a.write(encodeRequest(snapshot(0)));
-    settle(3);
+    pair.settle(3);
     for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
-    settle();
+    pair.settle();
     const one = Buffer.from('a083af50726f746f636f6c56657273696f6e00a753756363657373c3a45465726d03', 'hex');
     expect(seen.bytes.toString('hex')).toBe(Buffer.concat([one, one]).toString('hex'));
   });

@@ -20,9 +20,11 @@ export class ListMachine implements StateMachine {
     return this.applied.length;
   }
 
-  async *snapshot(): AsyncGenerator<Uint8Array> {
-    // Captured by the first step of the iteration, which `RaftNode` must not rely on.
-    yield Buffer.from(JSON.stringify(this.applied));
+  snapshot(): AsyncIterable<Uint8Array> {
+    const text = JSON.stringify(this.applied);
+    return (async function* pieces(): AsyncGenerator<Uint8Array> {
+      yield Buffer.from(text);
+    })();
   }
 
   async restore(pieces: AsyncIterable<Uint8Array>): Promise<void> {
