@@ -56,10 +56,10 @@ class Cluster {
 
   /** Lets time go on until `promise` settles. */
   async settle<T>(promise: Promise<T>): Promise<T> {
-    let settled = false;
-    const done = (): void => void (settled = true);
+    const state = { settled: false };
+    const done = (): void => void (state.settled = true);
     promise.then(done, done);
-    for (let turn = 0; !settled && turn < 5000; turn++) await this.clock.advance(5);
+    for (let turn = 0; !state.settled && turn < 5000; turn++) await this.clock.advance(5);
     return await promise;
   }
 
@@ -107,7 +107,7 @@ describe('a single server', () => {
   test('has the configuration at 1, its no-op at 2 and the first command behind', async () => {
     const cluster = await founded('a');
     expect(await cluster.write('one')).toBe(3);
-    const [entry] = await cluster.settle(Promise.all([cluster.nodes.get('a')!.propose(Buffer.from('two'))]));
+    const entry = await cluster.settle(cluster.nodes.get('a')!.propose(Buffer.from('two')));
     expect(entry).toEqual({ index: 4, result: 2 });
   });
 
