@@ -22,14 +22,23 @@ export class GoRegexpError extends Error {
   }
 }
 
+/** What matching may still cost, shared by whatever matches for one purpose: instructions looked at. */
+export interface GoRegexpBudget {
+  steps: number;
+}
+
+/** The budget is used up. */
+export class GoRegexpBudgetError extends Error {}
+
 /**
- * Compiles `pattern`; the result tells whether a text contains a match (unanchored).
+ * Compiles `pattern`; the result tells whether a text contains a match (unanchored), and throws GoRegexpBudgetError
+ * once `budget` is used up.
  * @throws GoRegexpError with Go's text.
  */
-export function compileGoRegexp(pattern: string): (text: string) => boolean {
+export function compileGoRegexp(pattern: string, budget?: GoRegexpBudget): (text: string) => boolean {
   if (pattern.length > patternMax) throw new GoRegexpError('expression too large', `${pattern.slice(0, 32)}…`);
   const program = new Assembler(pattern, { groups: false }).assemble(new Parser(pattern).parse());
-  return (text) => run(program, text);
+  return (text) => run(program, text, budget);
 }
 
 /**
@@ -511,7 +520,7 @@ class Assembler {
 
 const isWord = rangesTest(perlClasses.w!);
 
-function run({ instructions, start }: Program, text: string): boolean {
+function run({ instructions, start }: Program, text: string, budget: GoRegexpBudget | undefined): boolean {
   const current: number[] = [];
   const waiting: number[] = [];
   const seen = new Int32Array(instructions.length).fill(-1);
@@ -521,8 +530,10 @@ function run({ instructions, start }: Program, text: string): boolean {
     const code = at < text.length ? text.codePointAt(at)! : -1;
     pending.push(start, ...current);
     waiting.length = 0;
+    let looked = 0;
     while (pending.length > 0) {
       const index = pending.pop()!;
+      looked++;
       if (seen[index] === step) continue;
       seen[index] = step;
       const instruction = instructions[index]!;
@@ -532,6 +543,7 @@ function run({ instructions, start }: Program, text: string): boolean {
       else if (instruction.op === 'note') pending.push(instruction.next);
       else if (holds(instruction.kind, before, code)) pending.push(instruction.next);
     }
+    if (budget !== undefined && (budget.steps -= looked) < 0) throw new GoRegexpBudgetError();
     if (code < 0) return false;
     current.length = 0;
     for (const index of waiting) {

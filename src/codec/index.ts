@@ -19,7 +19,13 @@ export {
   parseGoDurationMs,
 } from './go-duration.ts';
 export { encodeGoJson, encodeGoJsonString, GoJsonError, type GoJsonLayout, parseGoJson } from './go-json.ts';
-export { compileGoRegexp, compileGoSubmatch, GoRegexpError } from './go-regexp.ts';
+export {
+  compileGoRegexp,
+  compileGoSubmatch,
+  type GoRegexpBudget,
+  GoRegexpBudgetError,
+  GoRegexpError,
+} from './go-regexp.ts';
 export { decodeLzw, encodeLzw, LzwError } from './lzw.ts';
 export { compileHil, HilError, type HilScope } from './hil.ts';
 export { decodeUserEvent, encodeUserEvent, UserEventError, type UserEventFields } from './user-event.ts';

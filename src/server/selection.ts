@@ -39,17 +39,27 @@ export function filterOf(expression: string | undefined, fields: FilterFields): 
   let known = filters.get(fields);
   if (known === undefined) filters.set(fields, (known = new Map()));
   const found = known.get(expression);
-  if (found !== undefined) return found;
-  let filter: Filter;
+  if (found !== undefined) {
+    found.renew();
+    return found;
+  }
+  const compiled = orRefused(() => compileFilter(expression, fields));
+  const filter = Object.assign((record: object) => orRefused(() => compiled(record)), {
+    renew: () => compiled.renew(),
+  });
+  if (known.size >= filtersMax) known.clear();
+  known.set(expression, filter);
+  return filter;
+}
+
+/** @throws CallError for a filter that is wrong, or takes too long. */
+function orRefused<T>(filter: () => T): T {
   try {
-    filter = compileFilter(expression, fields);
+    return filter();
   } catch (error) {
     if (!(error instanceof FilterError)) throw error;
     throw new CallError(`Failed to create boolean expression evaluator: ${error.message}`, { cause: error });
   }
-  if (known.size >= filtersMax) known.clear();
-  known.set(expression, filter);
-  return filter;
 }
 
 type MetaFilters = Readonly<Record<string, string>> | null | undefined;

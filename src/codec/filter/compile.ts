@@ -4,29 +4,52 @@
  * structures a match holds if any element matches, negated operators included.
  */
 import { unreachable } from '../../lib/index.ts';
-import { compileGoRegexp } from '../go-regexp.ts';
+import { compileGoRegexp, type GoRegexpBudget, GoRegexpBudgetError } from '../go-regexp.ts';
 import type { FilterField, FilterFields } from './fields.ts';
 import type { FilterTree, MatchOperator } from './syntax.ts';
 import { FilterError, parseFilter } from './syntax.ts';
 
+/**
+ * What the regular expressions of one filter may cost over all its records, in instructions: about half a second. The
+ * whole agent waits meanwhile, and an expression has room for hundreds of the worst sort.
+ */
+export const filterStepsMax = 20_000_000;
+
 /** Tells whether a record matches. Absent fields count as Go's zero values, absent structures never match. */
-export type Filter = (record: object) => boolean;
+export interface Filter {
+  /** @throws FilterError when the regular expressions have cost too much since the last renewal. */
+  (record: object): boolean;
+  /** Begins a new evaluation: what the regular expressions may cost is whole again. */
+  renew(): void;
+}
 
 /**
  * Compiles `expression` for records with these `fields`.
  * @throws FilterError with Consul's text.
  */
 export function compileFilter(expression: string, fields: FilterFields): Filter {
-  const predicate = compileTree(parseFilter(expression), fields);
-  return (record) => predicate(record);
+  const budget: GoRegexpBudget = { steps: filterStepsMax };
+  const predicate = compileTree(parseFilter(expression), fields, budget);
+  const filter = (record: object): boolean => {
+    try {
+      return predicate(record);
+    } catch (error) {
+      if (!(error instanceof GoRegexpBudgetError)) throw error;
+      throw new FilterError('the regular expressions take too long on so many records: use simpler ones', 'field');
+    }
+  };
+  const renew = (): void => {
+    budget.steps = filterStepsMax;
+  };
+  return Object.assign(filter, { renew });
 }
 
 type Predicate = (value: unknown) => boolean;
 
-function compileTree(tree: FilterTree, fields: FilterFields): Predicate {
-  if (tree.op === 'match') return compileMatch(tree, fields);
+function compileTree(tree: FilterTree, fields: FilterFields, budget: GoRegexpBudget): Predicate {
+  if (tree.op === 'match') return compileMatch(tree, fields, budget);
   if (tree.op === 'not') {
-    const operand = compileTree(tree.operand, fields);
+    const operand = compileTree(tree.operand, fields, budget);
     return (record) => !operand(record);
   }
   // A chain leans to the right: walked, not recursed into, so its length costs no stack.
@@ -34,19 +57,19 @@ function compileTree(tree: FilterTree, fields: FilterFields): Predicate {
   const operands: Predicate[] = [];
   let rest: FilterTree = tree;
   while (rest.op === op) {
-    operands.push(compileTree(rest.left, fields));
+    operands.push(compileTree(rest.left, fields, budget));
     rest = rest.right;
   }
-  operands.push(compileTree(rest, fields));
+  operands.push(compileTree(rest, fields, budget));
   return op === 'and'
     ? (record) => operands.every((operand) => operand(record))
     : (record) => operands.some((operand) => operand(record));
 }
 
-type Match = FilterTree & { readonly op: 'match' };
+type Match = FilterTree & { readonly op: 'match' } & { readonly budget: GoRegexpBudget };
 
-function compileMatch(match: Match, fields: FilterFields): Predicate {
-  return descend(match, { struct: fields }, 0);
+function compileMatch(match: Omit<Match, 'budget'>, fields: FilterFields, budget: GoRegexpBudget): Predicate {
+  return descend({ ...match, budget }, { struct: fields }, 0);
 }
 
 /** The predicate over a value of type `field`, from the `depth`-th part of the selector on. */
@@ -93,7 +116,7 @@ function test(match: Match, field: FilterField): Predicate {
     case 'Matches':
     case 'Not Matches': {
       if (field !== 'string') throw invalidOperator(match);
-      const matches = regexp(value);
+      const matches = regexp(value, match.budget);
       return operator === 'Matches' ? (actual) => matches(asText(actual)) : (actual) => !matches(asText(actual));
     }
     case 'Is Empty':
@@ -168,9 +191,9 @@ function coerceInt(match: Match): bigint {
   return sign === '-' ? -magnitude : magnitude;
 }
 
-function regexp(pattern: string): (text: string) => boolean {
+function regexp(pattern: string, budget: GoRegexpBudget): (text: string) => boolean {
   try {
-    return compileGoRegexp(pattern);
+    return compileGoRegexp(pattern, budget);
   } catch (error) {
     throw new FilterError(
       `Failed to compile regular expression ${JSON.stringify(pattern)}: ${(error as Error).message}`,

@@ -260,3 +260,26 @@ describe('compileFilter', () => {
     );
   });
 });
+
+describe('hundreds of the worst regular expressions', () => {
+  const worst = Array.from({ length: 200 }, (_, n) => `Output matches "(a?){400}${n}$"`).join(' or ');
+  const record = { Output: 'a'.repeat(4_000) };
+
+  test('are given up, and the next evaluation begins anew', () => {
+    const filter = compileFilter(worst, healthCheckFilterFields);
+    const refusal = /take too long on so many records/;
+    expect(() => filter(record)).toThrow(refusal);
+    expect(() => filter({ Output: 'x' })).toThrow(refusal);
+    filter.renew();
+    expect(filter({ Output: 'x' })).toBe(false);
+  });
+
+  test('do not stand in the way of ordinary ones on many records', () => {
+    const filter = compileFilter(
+      'Node matches "^node-[0-9]+$" and Output matches "HTTP.*200"',
+      healthCheckFilterFields,
+    );
+    const checks = Array.from({ length: 50_000 }, (_, n) => ({ Node: `node-${n}`, Output: 'HTTP GET: 200 OK' }));
+    expect(checks.every((check) => filter(check))).toBe(true);
+  });
+});
