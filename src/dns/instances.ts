@@ -6,7 +6,7 @@
 import type { CheckServiceNode } from '../model/index.ts';
 import { addressToHex, parseAddress } from './address.ts';
 import { recordType, type ResourceRecord } from './message.ts';
-import { type Name, parseName } from './name.ts';
+import { DnsFormatError, type Name, parseName } from './name.ts';
 import { addressRecord, cnameRecord, familyFits, metaRecords, srvRecord } from './records.ts';
 import { nodeAddress, serviceAddress, servicePort } from './translate.ts';
 
@@ -18,6 +18,8 @@ export interface InstanceSettings {
   /** Answer WAN addresses. */
   readonly wan: boolean;
   readonly nodeMetaTxt: boolean;
+  /** Told of each record that cannot be written and is left out. */
+  readonly onLeftOut: (error: DnsFormatError) => void;
 }
 
 /** What one instance adds to an answer. */
@@ -63,14 +65,26 @@ function weightOf({ Service, Checks }: CheckServiceNode): number {
   return Service.Weights === null ? 1 : warning ? Service.Weights.Warning : Service.Weights.Passing;
 }
 
-/** Prepares the answers of `instances` to a question of `type`; those with nothing to say are left out. */
+/**
+ * Prepares the answers of `instances` to a question of `type`; those with nothing to say are left out. So is one whose
+ * address or node is no name that DNS can hold: the peer falls silent about the whole service then, which takes all
+ * others out with it.
+ */
 export function prepareInstances(
   instances: readonly CheckServiceNode[],
   type: number,
   ttl: number,
   settings: InstanceSettings,
 ): Instance[] {
-  return instances.flatMap((instance) => prepareInstance(instance, type, ttl, settings) ?? []);
+  return instances.flatMap((instance) => {
+    try {
+      return prepareInstance(instance, type, ttl, settings) ?? [];
+    } catch (error) {
+      if (!(error instanceof DnsFormatError)) throw error;
+      settings.onLeftOut(error);
+      return [];
+    }
+  });
 }
 
 function prepareInstance(
@@ -123,8 +137,24 @@ function prepareInstance(
   }
   if (answer.kind === 'address' && answer.answer.length === 0) return null;
   const srv = type === recordType.SRV;
-  const meta = srv && settings.nodeMetaTxt ? metaRecords(parseName(nodeName), ttl, Node.Meta) : [];
+  const meta = srv && settings.nodeMetaTxt ? metaOf(nodeName, ttl, Node.Meta, settings) : [];
   return { srvKey: `${Node.Node}:${forService}:${port}`, target: answer, meta };
+}
+
+/** Metadata is an extra: what cannot be written of it does not keep the instance from being found. */
+function metaOf(
+  nodeName: string,
+  ttl: number,
+  meta: CheckServiceNode['Node']['Meta'],
+  { onLeftOut }: InstanceSettings,
+): readonly ResourceRecord[] {
+  try {
+    return metaRecords(parseName(nodeName), ttl, meta);
+  } catch (error) {
+    if (!(error instanceof DnsFormatError)) throw error;
+    onLeftOut(error);
+    return [];
+  }
 }
 
 /** Most prepared variants kept for one list: question types × TTLs that letter case and wildcards can produce. */

@@ -212,8 +212,10 @@ export class Responder {
       const text = nodeAddress(node, this.#wan(node.Datacenter || lookup.datacenter), type);
       const address = parseAddress(text);
       if (address === null) {
-        const target = parseName(text);
-        answer.answer.push(cnameRecord(null, this.#nodeTtl, target), ...(await this.#resolve(target, depth)));
+        const target = this.#nameOrNull(text);
+        if (target !== null) {
+          answer.answer.push(cnameRecord(null, this.#nodeTtl, target), ...(await this.#resolve(target, depth)));
+        }
       } else if (familyFits(type, address)) answer.answer.push(addressRecord(null, this.#nodeTtl, address));
     }
     // Metadata is a map: its order means nothing, and must not look as if it did.
@@ -265,12 +267,28 @@ export class Responder {
     return { ...answer, dependsOnClient: true };
   }
 
+  readonly #leaveOut = (error: DnsFormatError): void => {
+    this.#logger.warn('A record was left out of DNS answers because it cannot be written', { error: error.message });
+  };
+
+  /** The name, or null when DNS cannot hold it; then the record that would carry it is left out. */
+  #nameOrNull(text: string): Name | null {
+    try {
+      return parseName(text);
+    } catch (error) {
+      if (!(error instanceof DnsFormatError)) throw error;
+      this.#leaveOut(error);
+      return null;
+    }
+  }
+
   #instanceSettings(datacenter: string): InstanceSettings {
     return {
       datacenter,
       domain: this.#domains.primary,
       wan: this.#wan(datacenter),
       nodeMetaTxt: this.#options.nodeMetaTxt,
+      onLeftOut: this.#leaveOut,
     };
   }
 
@@ -429,17 +447,19 @@ export class Responder {
       const nodes = await this.#catalog.nodes(datacenter);
       const entry = this.#indexByAddress(nodes).get(addressToHex(address));
       if (entry !== undefined) {
-        return (entry.record ??= ptrRecord(null, parseName(`${entry.node}.node.${datacenter}.${domain}`)));
+        return (entry.record ??= this.#pointTo(`${entry.node}.node.${datacenter}.${domain}`));
       }
       const [instance] = await this.#catalog.instancesAt(datacenter, addressToText(address));
-      return instance === undefined
-        ? null
-        : ptrRecord(null, parseName(`${instance.ServiceName}.service.${datacenter}.${domain}`));
+      return instance === undefined ? null : this.#pointTo(`${instance.ServiceName}.service.${datacenter}.${domain}`);
     } catch (error) {
-      if (error instanceof DnsFormatError) throw error;
       this.#logger.error('rpc error', { error: messageOf(error) });
       return null;
     }
+  }
+
+  #pointTo(text: string): ResourceRecord | null {
+    const target = this.#nameOrNull(text);
+    return target === null ? null : ptrRecord(null, target);
   }
 
   #indexByAddress(nodes: readonly Node[]): ReadonlyMap<string, ReverseEntry> {
@@ -496,7 +516,8 @@ export class Responder {
         this.#logger.warn('Skipping invalid node for NS records', { node: Node.Node });
         continue;
       }
-      const target = parseName(`${Node.Node}.node.${datacenter}.${this.#domains.primary}`.toLowerCase());
+      const target = this.#nameOrNull(`${Node.Node}.node.${datacenter}.${this.#domains.primary}`.toLowerCase());
+      if (target === null) continue;
       records.push(nsRecord(this.#primaryName, this.#nodeTtl, target));
       const address = parseAddress(nodeAddress(Node, false, recordType.ANY));
       if (address !== null) glue.push(addressRecord(target, this.#nodeTtl, address));

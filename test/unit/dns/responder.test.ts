@@ -232,3 +232,61 @@ test('random bytes neither crash it nor get a malformed reply', async () => {
     { numRuns: 2000 },
   );
 });
+
+describe('what DNS cannot hold', () => {
+  const long = 'x'.repeat(64);
+  const service = (address = '') => ({ Service: 'web', Port: 80, Address: address });
+
+  test.each([
+    ['a service address with an empty label', { Node: 'n2', Address: '10.0.0.2', Service: service('a..b') }],
+    [
+      'a service address with a label too long',
+      { Node: 'n2', Address: '10.0.0.2', Service: service(`${long}.example`) },
+    ],
+    ['a name too long', { Node: 'n2', Address: '10.0.0.2', Service: service('abcdefghi.'.repeat(26)) }],
+    ['a node name with an empty label', { Node: 'n2..x', Address: '10.0.0.2', Service: service() }],
+    ['a node name too long for a label', { Node: long, Address: '10.0.0.2', Service: service() }],
+  ])('%s takes its instance out of the answer, not the service', async (_, bad) => {
+    const { catalog, ask, lines } = setUp();
+    catalog.register(web);
+    catalog.register(bad);
+    const byNode = bad.Service.Address === '';
+    expect(await ask('web.service.consul')).toMatchObject({ code: 0, answer: { length: byNode ? 2 : 1 } });
+    expect(await ask('web.service.consul', recordType.SRV)).toMatchObject({
+      code: 0,
+      answer: { length: 1 },
+      additional: { length: 1 },
+    });
+    await ask('web.service.consul', recordType.SRV);
+    // Once for each list that was prepared, not for each query.
+    const warnings = lines.filter((line) => line.startsWith('WARN A record was left out'));
+    expect(warnings).toHaveLength(byNode ? 1 : 2);
+  });
+
+  test('of a lone instance leaves the service there, with nothing to say', async () => {
+    const { catalog, ask } = setUp();
+    catalog.register({ Node: 'n2', Address: '10.0.0.2', Service: service('a..b') });
+    const nothing = { code: 0, answer: [], authority: { length: 1 } };
+    expect(await ask('web.service.consul')).toMatchObject(nothing);
+    expect(await ask('web.service.consul', recordType.SRV)).toMatchObject(nothing);
+  });
+
+  test('of metadata costs the instance its metadata only', async () => {
+    const { catalog, ask } = setUp();
+    catalog.register({ ...web, NodeMeta: { note: 'm'.repeat(255) } });
+    const srv = await ask('web.service.consul', recordType.SRV);
+    expect(srv).toMatchObject({ code: 0, answer: { length: 1 }, additional: { length: 1 } });
+    // The node itself answers nothing, as at the peer (reference/dns.md §5).
+    expect(await ask('n1.node.consul')).toBeNull();
+  });
+
+  test('of nodes: an address, a reverse name and a name server', async () => {
+    const { catalog, ask } = setUp();
+    catalog.register({ Node: 'n3', Address: 'a..b' });
+    catalog.register({ Node: long, Address: '10.0.0.4', Service: { Service: 'consul' } });
+    catalog.register({ Node: 'n5', Address: '10.0.0.5', Service: { Service: 'consul' } });
+    expect(await ask('n3.node.consul')).toMatchObject({ code: 0, answer: [] });
+    expect(await ask('4.0.0.10.in-addr.arpa', recordType.PTR)).toMatchObject({ code: 2 });
+    expect(await ask('consul', recordType.NS)).toMatchObject({ code: 0, answer: { length: 1 } });
+  });
+});
