@@ -79,7 +79,7 @@ export function operatorHandlers(endpoint: Endpoint): Handlers<Calls> {
 
   const removePeer = async (wanted: RaftServer | undefined, what: string): Promise<null> => {
     if (wanted === undefined) throw new CallError(`${what} was not found in the Raft configuration`);
-    await log.removePeer(wanted.Address);
+    await log.removeServer(wanted.ID);
     return null;
   };
 

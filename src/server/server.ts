@@ -8,6 +8,7 @@ import {
   type CallName,
   type CallReply,
   type CallRequest,
+  type Member,
   type NamedCaller,
 } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
@@ -24,7 +25,11 @@ import {
 } from './acl/index.ts';
 import { BlockingQueries, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
 import { catalogHandlers } from './catalog.ts';
-import type { CommandLog } from './command-log.ts';
+import type { Cluster } from './cluster.ts';
+import type { Consensus } from './command-log.ts';
+import type { AutoEncryptSettings } from './auto-encrypt.ts';
+import type { ServerRpc } from './server-rpc.ts';
+import type { Snapshots } from './snapshots.ts';
 import { coordinateHandlers, coordinatePeriodMsDefault, CoordinateUpdates, storedDistances } from './coordinate.ts';
 import { configEntryHandlers } from './config-entry.ts';
 import type { Endpoint, Handlers } from './endpoint.ts';
@@ -66,7 +71,18 @@ export interface ServerOptions {
   readonly metrics: Metrics;
   /** The state that `log` applies to. */
   readonly store: StateStore;
-  readonly log: CommandLog;
+  readonly log: Consensus;
+  /** The members this server sees and the calls it can make; without it the server is alone. */
+  readonly cluster?: Cluster;
+  /**
+   * Servers to wait for before the first election (`bootstrap_expect`); 1 makes this server a cluster of its own
+   * (`bootstrap`), 0, the default, waits until others take it in.
+   */
+  readonly bootstrapExpect?: number;
+  /** `performance.rpc_hold_timeout`, ms: how long calls wait for a leader; default 7 s. */
+  readonly rpcHoldTimeoutMs?: number;
+  /** For clients that have no certificate yet (`auto_encrypt.allow_tls`); without it their calls are refused. */
+  readonly autoEncrypt?: AutoEncryptSettings;
   /** Off by default. `masterToken`: secret of a token that has all rights from the start, "" for none. */
   readonly acl?: AclSettings & { readonly masterToken: string };
   /** Wait of a blocking query that names none, ms; default 5 min. */
@@ -101,14 +117,33 @@ export interface Server {
   accessorOf(secret: string): string;
   /** How many blocking queries wait at present. */
   readonly blockingQueries: number;
-  /** Takes up the leader's duties: registers this server, forgets old deletions, ends sessions nobody renews. */
+  /** Answers calls that come over port 8300. */
+  readonly rpc: ServerRpc;
+  /** Saves and restores the state as an archive, here or, unless `stale`, where the leader is. */
+  readonly snapshots: Snapshots;
+  /** The sections `consul` and `raft` of `info`. */
+  stats(): {
+    readonly consul: Readonly<Record<string, string>>;
+    readonly raft: Readonly<Record<string, string>>;
+  };
+  /**
+   * From now on takes up the leader's duties whenever this server leads, and bootstraps when it is to.
+   * Resolves when the first duties are done if this server leads already, else at once.
+   */
   start(): Promise<void>;
   /**
-   * Brings the catalog in line with what gossip knows about a member.
-   * @throws CallError when the command fails, as for a name that another live node has.
+   * Gossip's LAN pool says something about a member: call it for every member event, also those of this server.
+   * @param kind `reaped` when the member was forgotten.
    */
-  reconcile(member: ReconciledMember): Promise<void>;
-  /** Ends duties and every waiting query; calls that come later fail. */
+  memberChanged(member: Member, kind?: 'changed' | 'reaped'): void;
+  /** Before gossip leaves: gives up leadership and the place among the voters, if others can go on. */
+  prepareLeave(): Promise<void>;
+  /**
+   * After gossip has left: refuses calls, and waits for a while until the others have taken this server out of the
+   * configuration (reference/raft.md §3.5).
+   */
+  finishLeave(): Promise<void>;
+  /** Ends duties and every waiting query; calls that come later fail. Does not stop the log. */
   stop(): void;
 }
 

@@ -1,0 +1,89 @@
+/**
+ * Which failures another try may mend (reference/server-rpc.md §6.2). The peer tries again only where there is no
+ * leader; here also where it is certain that nothing was done, and reads wherever a connection was lost: another
+ * server may well answer.
+ */
+import { CallError, type CallName, type ServerCallName } from '../../model/index.ts';
+import { mayRetry, RpcError } from '../../rpc/index.ts';
+
+/** Calls that change something: done twice they may do it twice. */
+const writes: ReadonlySet<CallName | ServerCallName> = new Set([
+  'Catalog.Register',
+  'Catalog.Deregister',
+  'KVS.Apply',
+  'Session.Apply',
+  'Coordinate.Update',
+  'Txn.Apply',
+  'Internal.EventFire',
+  'Internal.KeyringOperation',
+  'PreparedQuery.Apply',
+  'Operator.RaftRemovePeerByAddress',
+  'Operator.RaftRemovePeerByID',
+  'Operator.AutopilotSetConfiguration',
+  'ConnectCA.ConfigurationSet',
+  'ConnectCA.Sign',
+  'ConnectCA.SignIntermediate',
+  'Intention.Apply',
+  'ConfigEntry.Apply',
+  'ConfigEntry.Delete',
+  'FederationState.Apply',
+  'ACL.Bootstrap',
+  'ACL.BootstrapTokens',
+  'ACL.TokenClone',
+  'ACL.TokenSet',
+  'ACL.TokenDelete',
+  'ACL.PolicySet',
+  'ACL.PolicyDelete',
+  'ACL.RoleSet',
+  'ACL.RoleDelete',
+  'ACL.BindingRuleSet',
+  'ACL.BindingRuleDelete',
+  'ACL.AuthMethodSet',
+  'ACL.AuthMethodDelete',
+  'ACL.Login',
+  'ACL.Logout',
+  'ACL.Apply',
+  'AutoEncrypt.Sign',
+  'AutoConfig.InitialConfiguration',
+]);
+
+export function isRead(method: CallName | ServerCallName): boolean {
+  return !writes.has(method);
+}
+
+/** Said by a server that could not pass the call on to its leader, or that is not the leader any more: nothing was done. */
+const undone = [
+  'rpc error getting client: ',
+  "lead thread didn't get connection",
+  'node is not the leader',
+  'Not ready to serve consistent reads',
+];
+
+/** Said by a server that lost its leader, or its connection to it, while it waited: something may have been done. */
+const unknown = ['rpc error making call: EOF', 'leadership lost', 'raft is already shutdown'];
+
+/**
+ * What may follow a failed try:
+ * - `elsewhere`: another server at once; that one has failed.
+ * - `later`: any server after a pause; they look for a leader.
+ * - `never`.
+ */
+export function nextTry(error: unknown, read: boolean): 'elsewhere' | 'later' | 'never' {
+  if (!(error instanceof RpcError)) return 'never';
+  const answered = error.kind === 'server';
+  if (answered && undone.some((text) => error.message.includes(text))) return 'later';
+  // The prefix that every failed call gets is not what a server says about its own call.
+  if (answered && read && unknown.some((text) => error.message.indexOf(text) > 0)) return 'later';
+  if (!mayRetry(error, read)) return 'never';
+  return answered ? 'later' : 'elsewhere';
+}
+
+/** Whether a server, and not what was asked of it, is the reason: the next call should go to another. */
+export function isServersFault(error: unknown): boolean {
+  const cause = error instanceof CallError ? error.cause : error;
+  if (!(cause instanceof RpcError)) {
+    return error instanceof CallError && /No cluster leader|No known Consul servers|RPC rate limit/.test(error.message);
+  }
+  if (cause.kind === 'aborted') return false;
+  return cause.kind !== 'server' || nextTry(cause, true) !== 'never';
+}
