@@ -1,7 +1,7 @@
 /** The agent's part in ACLs: its settings, its own tokens, and the rights of its master token over itself. */
 import type { Config } from '../config/index.ts';
 import type { AgentAcl } from '../http/index.ts';
-import { Authorizer, type Server, type ServerOptions } from '../server/index.ts';
+import { Authorizer, type ServerOptions } from '../server/index.ts';
 import type { AgentTokens, AgentTokenSet } from './tokens.ts';
 
 export function aclOptions({ acl }: Config): NonNullable<ServerOptions['acl']> {
@@ -27,7 +27,8 @@ export function agentAcl(parts: {
   readonly defaultAllows: boolean;
   readonly nodeName: string;
   readonly tokens: AgentTokens;
-  readonly server: Pick<Server, 'resolveToken'>;
+  /** A server itself, or what asks the servers. */
+  readonly server: { resolveToken(secret: string): Authorizer | null | Promise<Authorizer | null> };
 }): AgentAcl {
   const { enabled, defaultAllows, nodeName, tokens, server } = parts;
   // For emergencies, when no server can say what a token may: this agent, and nothing else.
@@ -47,8 +48,7 @@ export function agentAcl(parts: {
     enabled,
     defaultAllows,
     defaultToken: () => tokens.user,
-    // oxlint-disable-next-line require-await -- a failure must become a rejection, and nothing here waits
-    resolve: async (token) => (tokens.isAgentMaster(token) ? master : server.resolveToken(token)),
+    resolve: async (token) => (tokens.isAgentMaster(token) ? master : await server.resolveToken(token)),
     setToken: (name, secret) => tokens.set(name, secret),
   };
 }

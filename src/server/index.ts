@@ -1,4 +1,13 @@
-export { type AclSettings, Authorizer, translateRules } from './acl/index.ts';
+export {
+  type AclSettings,
+  Authorizer,
+  createRemoteResolver,
+  type DownPolicy,
+  downPolicies,
+  type RemoteAclSettings,
+  type RemoteResolver,
+  translateRules,
+} from './acl/index.ts';
 export { blockingQueriesMax, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
 export {
   type AnyCallName,
@@ -18,3 +27,12 @@ export { noClusterLeader, RaftLog, type RaftLogOptions } from './raft-log.ts';
 export { reconcileMember, type ReconciledMember, serverMeta } from './reconcile.ts';
 export { createServer, type Server, type ServerOptions } from './server.ts';
 export { tombstoneGranularityMs, tombstoneTtlMs } from './tombstone-gc.ts';
+export {
+  createRouter,
+  isServersFault,
+  type Router,
+  type RouterOptions,
+  type RpcLimits,
+  type ServersCaller,
+  type ServersCallName,
+} from './router/index.ts';

@@ -3,26 +3,14 @@
  * node identities stand for. The outcome is kept beside the token's record until the record, a policy or a role
  * changes, so a call costs two map look-ups (reference/http-api.md §10).
  */
-import {
-  type ACLGrants,
-  type ACLNodeIdentity,
-  type ACLPolicy,
-  type ACLServiceIdentity,
-  aclSyntax,
-  type ACLToken,
-  anonymousTokenSecret,
-  CallError,
-  globalManagementPolicyId,
-} from '../../model/index.ts';
+import { type ACLToken, anonymousTokenSecret, CallError } from '../../model/index.ts';
 import type { Clock } from '../../ports/index.ts';
 import type { StateStore } from '../../state/index.ts';
-import { Authorizer, type DefaultPolicy } from './authorizer.ts';
-import { parseRules, type PolicyRules } from './rules.ts';
+import type { Authorizer, DefaultPolicy } from './authorizer.ts';
+import { Authorizers, type Grants } from './grants.ts';
 
-/** Authorizers shared by tokens of equal rights; at more they are dropped and made again. */
-const authorizersMax = 1024;
 /** Secrets that once stood for whole policies and must not be tokens. */
-const rootSecrets = new Set(['allow', 'deny', 'manage']);
+export const rootSecrets: ReadonlySet<string> = new Set(['allow', 'deny', 'manage']);
 
 export interface AclSettings {
   readonly enabled: boolean;
@@ -49,13 +37,22 @@ export function permissionDenied(): CallError {
   return new CallError('Permission denied');
 }
 
+/** When a token's time is over, ms since 1970; infinite when it has no end. */
+export function expiryMs({ ExpirationTime }: ACLToken): number {
+  return ExpirationTime === null ? Number.POSITIVE_INFINITY : Date.parse(ExpirationTime);
+}
+
+export function rootDenied(): CallError {
+  return new CallError('Permission denied: Cannot resolve root ACL');
+}
+
 export class AclResolver {
   readonly settings: AclSettings;
-  readonly #datacenter: string;
   readonly #store: StateStore;
   readonly #clock: Clock;
   readonly #resolved = new WeakMap<ACLToken, Resolved>();
-  readonly #authorizers = new Map<string, Authorizer>();
+  readonly #authorizers: Authorizers;
+  readonly #grants: Grants;
 
   constructor(options: {
     readonly settings: AclSettings;
@@ -64,9 +61,11 @@ export class AclResolver {
     readonly clock: Clock;
   }) {
     this.settings = options.settings;
-    this.#datacenter = options.datacenter;
+    this.#authorizers = new Authorizers(options.datacenter, options.settings.defaultPolicy);
     this.#store = options.store;
     this.#clock = options.clock;
+    const { acl } = options.store;
+    this.#grants = { policy: (id) => acl.policyRecord(id), role: (id) => acl.roleRecord(id) };
   }
 
   get enabled(): boolean {
@@ -80,15 +79,15 @@ export class AclResolver {
    */
   resolve(secret: string): Authorizer | null {
     if (!this.settings.enabled) return null;
-    if (rootSecrets.has(secret)) throw new CallError('Permission denied: Cannot resolve root ACL');
+    if (rootSecrets.has(secret)) throw rootDenied();
     const { acl } = this.#store;
     const token = acl.tokenRecord(secret === '' ? anonymousTokenSecret : secret);
     if (token === undefined) throw tokenNotFound();
     const { grantsIndex } = acl;
     let resolved = this.#resolved.get(token);
     if (resolved === undefined || resolved.grantsIndex !== grantsIndex) {
-      const expiresAtMs = token.ExpirationTime === null ? Number.POSITIVE_INFINITY : Date.parse(token.ExpirationTime);
-      resolved = { grantsIndex, authorizer: this.#authorizerOf(token), expiresAtMs };
+      const expiresAtMs = expiryMs(token);
+      resolved = { grantsIndex, authorizer: this.#authorizers.of(token, this.#grants), expiresAtMs };
       this.#resolved.set(token, resolved);
     }
     if (resolved.expiresAtMs <= this.#clock.wallMs()) throw tokenNotFound();
@@ -97,78 +96,6 @@ export class AclResolver {
 
   /** Whether the token's time is over: it is as if it were not there, also before it is reaped. */
   isExpired(token: ACLToken): boolean {
-    return token.ExpirationTime !== null && Date.parse(token.ExpirationTime) <= this.#clock.wallMs();
+    return expiryMs(token) <= this.#clock.wallMs();
   }
-
-  #authorizerOf(token: ACLToken): Authorizer {
-    const policies = new Map<string, ACLPolicy>();
-    const services = new Map<string, ACLServiceIdentity>();
-    const nodes = new Map<string, ACLNodeIdentity>();
-    const add = (grants: ACLGrants): void => {
-      for (const { ID } of grants.Policies ?? []) this.#addPolicy(policies, ID);
-      for (const identity of grants.ServiceIdentities ?? []) {
-        if (this.#holdsHere(identity.Datacenters)) services.set(identity.ServiceName, identity);
-      }
-      for (const identity of grants.NodeIdentities ?? []) {
-        if (identity.Datacenter === this.#datacenter) nodes.set(identity.NodeName, identity);
-      }
-    };
-    add(token);
-    for (const { ID } of token.Roles ?? []) {
-      const role = this.#store.acl.roleRecord(ID);
-      if (role !== undefined) add(role);
-    }
-    if (token.Type === 'management') this.#addPolicy(policies, globalManagementPolicyId);
-    const key = JSON.stringify([
-      [...policies.values()].map(({ ID, ModifyIndex }) => [ID, ModifyIndex]),
-      [...services.keys()],
-      [...nodes.keys()],
-      token.Rules,
-    ]);
-    const known = this.#authorizers.get(key);
-    if (known !== undefined) return known;
-    const rules = [
-      ...[...policies.values()].map(({ Rules, Syntax }) => parseRules(Rules, Syntax)),
-      ...[...services.keys()].map(serviceIdentityRules),
-      ...[...nodes.keys()].map(nodeIdentityRules),
-      ...(token.Rules === '' ? [] : [parseRules(token.Rules, aclSyntax.legacy)]),
-    ];
-    const authorizer = new Authorizer(rules, this.settings.defaultPolicy);
-    if (this.#authorizers.size >= authorizersMax) this.#authorizers.clear();
-    this.#authorizers.set(key, authorizer);
-    return authorizer;
-  }
-
-  #addPolicy(policies: Map<string, ACLPolicy>, id: string): void {
-    const policy = this.#store.acl.policyRecord(id);
-    if (policy !== undefined && this.#holdsHere(policy.Datacenters)) policies.set(policy.ID, policy);
-  }
-
-  #holdsHere(datacenters: readonly string[] | null): boolean {
-    return datacenters === null || datacenters.length === 0 || datacenters.includes(this.#datacenter);
-  }
-}
-
-/** What a service needs: to register itself and its sidecar, and to find others. */
-function serviceIdentityRules(service: string): PolicyRules {
-  return {
-    names: [
-      { resource: 'service', match: 'exact', name: service, access: 'write' },
-      { resource: 'service', match: 'exact', name: `${service}-sidecar-proxy`, access: 'write' },
-      { resource: 'service', match: 'prefix', name: '', access: 'read' },
-      { resource: 'node', match: 'prefix', name: '', access: 'read' },
-    ],
-    singles: {},
-  };
-}
-
-/** What an agent needs: to keep its node, and to see services. */
-function nodeIdentityRules(node: string): PolicyRules {
-  return {
-    names: [
-      { resource: 'node', match: 'exact', name: node, access: 'write' },
-      { resource: 'service', match: 'prefix', name: '', access: 'read' },
-    ],
-    singles: {},
-  };
 }

@@ -4,22 +4,12 @@
  * time another server is turned to (reference/server-rpc.md §6.1, §6.2).
  */
 import type { ConsulServer } from '../../gossip/index.ts';
-import {
-  CallError,
-  type CallName,
-  type CallReply,
-  type CallRequest,
-  type Calls,
-  type NamedCaller,
-  type ServerCallName,
-  type ServerCalls,
-} from '../../model/index.ts';
-import type { callShapes, serverCallShapes } from '../../model/wire/index.ts';
+import { hostPort } from '../../lib/index.ts';
+import { CallError } from '../../model/index.ts';
 import { type Clock, type Logger, type Metrics, type Random, sleep, type Timer } from '../../ports/index.ts';
 import {
   type Archive,
   requestSnapshot,
-  type RpcClient,
   type RpcDial,
   RpcError,
   type RpcPool,
@@ -28,7 +18,7 @@ import {
   snapshotOps,
   type SnapshotReply,
 } from '../../rpc/index.ts';
-import { hostPort } from '../../lib/index.ts';
+import type { AnyCallReply, AnyCallRequest, CallServer } from '../cluster.ts';
 import { refuseFatal } from './fatal-requests.ts';
 import { RateLimit, type RpcLimits } from './rate-limit.ts';
 import { isRead, isServersFault, nextTry } from './retry.ts';
@@ -41,18 +31,17 @@ const patienceMs = 5_000;
 /** How long it has to say so, and how long a server has that is to be the next to turn to (ms). */
 const pingTimeoutMs = 5_000;
 
-/** Calls of front doors, and those that agents make on their own. */
-export type RoutedCalls = Calls & ServerCalls;
-export type RoutedShapes = typeof callShapes & typeof serverCallShapes;
+/** Any call of port 8300 but those that need no certificate. */
+export type ServersCallName = Parameters<CallServer>[1];
 
-/** Makes any call that servers know. */
+/** A `NamedCaller` that also knows the calls without a front door. */
 export interface ServersCaller {
   /** @throws CallError, the signal's reason. */
-  call<M extends CallName | ServerCallName>(
+  call<M extends ServersCallName>(
     method: M,
-    request: RoutedCalls[M]['request'],
+    request: AnyCallRequest<M>,
     signal?: AbortSignal,
-  ): Promise<RoutedCalls[M]['reply']>;
+  ): Promise<AnyCallReply<M>>;
 }
 
 export interface RouterOptions {
@@ -61,8 +50,8 @@ export interface RouterOptions {
   /** The `agent` logger. */
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly client: RpcClient<RoutedShapes>;
-  /** Of `client`: connections to servers that are gone or silent are given up. */
+  readonly callServer: CallServer;
+  /** Of `callServer`: connections to servers that are gone or silent are given up. */
   readonly pool: Pick<RpcPool, 'forget'>;
   /** For snapshots, which have a connection of their own. */
   readonly dial: RpcDial;
@@ -78,9 +67,7 @@ export interface RouterOptions {
 
 export interface Router {
   /** Every named call travels to a server. */
-  readonly caller: NamedCaller;
-  /** The same, with calls that have no front door. */
-  readonly serversCaller: ServersCaller;
+  readonly caller: ServersCaller;
   /** Servers in the order in which they are turned to. */
   readonly servers: readonly ConsulServer[];
   /** A server of this datacenter is alive, or its tags or address have changed. Others are ignored. */
@@ -110,8 +97,7 @@ export function createRouter(options: RouterOptions): Router {
 }
 
 class ClientRouter implements Router {
-  readonly caller: NamedCaller;
-  readonly serversCaller: ServersCaller;
+  readonly caller: ServersCaller;
   readonly #options: RouterOptions;
   readonly #logger: Logger;
   readonly #managerLogger: Logger;
@@ -128,11 +114,7 @@ class ClientRouter implements Router {
     this.#managerLogger = options.logger.named('manager');
     this.#list = new ServerList(options.random);
     this.#limit = new RateLimit(options.clock, options.limits);
-    this.serversCaller = { call: (method, request, signal) => this.#call(method, request, signal) };
-    this.caller = {
-      call: <M extends CallName>(method: M, request: CallRequest<M>, signal?: AbortSignal): Promise<CallReply<M>> =>
-        this.#call(method, request, signal) as Promise<CallReply<M>>,
-    };
+    this.caller = { call: (method, request, signal) => this.#call(method, request, signal) };
   }
 
   get servers(): readonly ConsulServer[] {
@@ -192,11 +174,11 @@ class ClientRouter implements Router {
     }
   }
 
-  async #call<M extends CallName | ServerCallName>(
+  async #call<M extends ServersCallName>(
     method: M,
-    request: RoutedCalls[M]['request'],
+    request: AnyCallRequest<M>,
     signal: AbortSignal | undefined,
-  ): Promise<RoutedCalls[M]['reply']> {
+  ): Promise<AnyCallReply<M>> {
     refuseFatal(method, request);
     const { clock, random, rpcHoldTimeoutMs } = this.#options;
     const read = isRead(method);
@@ -243,22 +225,16 @@ class ClientRouter implements Router {
     return server;
   }
 
-  async #try<M extends CallName | ServerCallName>(
+  async #try<M extends ServersCallName>(
     server: ConsulServer,
     method: M,
-    request: RoutedCalls[M]['request'],
+    request: AnyCallRequest<M>,
     signal: AbortSignal | undefined,
-  ): Promise<RoutedCalls[M]['reply']> {
-    const { client, clock } = this.#options;
+  ): Promise<AnyCallReply<M>> {
+    const { callServer, clock } = this.#options;
     const patience = waits(request) ? undefined : clock.after(patienceMs, () => void this.#ask(server));
     try {
-      // Table and calls are typed by each other; only their generic forms are not seen to agree.
-      return (await client.call(
-        addressOf(server),
-        method,
-        request as never,
-        signal === undefined ? {} : { signal },
-      )) as RoutedCalls[M]['reply'];
+      return await callServer(addressOf(server), method, request, signal === undefined ? {} : { signal });
     } finally {
       patience?.cancel();
     }
@@ -293,7 +269,7 @@ class ClientRouter implements Router {
 
   async #isAlive(server: ConsulServer): Promise<boolean> {
     try {
-      await this.#options.client.call(addressOf(server), 'Status.Ping', {}, { timeoutMs: pingTimeoutMs });
+      await this.#options.callServer(addressOf(server), 'Status.Ping', {}, { timeoutMs: pingTimeoutMs });
       return true;
     } catch (error) {
       this.#managerLogger.debug('pinging server failed', { server: describe(server), error });
@@ -321,9 +297,6 @@ class ClientRouter implements Router {
     this.start();
   }
 }
-
-
-
 
 function addressOf({ name, datacenter, address, port }: ConsulServer): RpcServerAddress {
   return { name, datacenter, address, port };
