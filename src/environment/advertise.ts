@@ -10,6 +10,7 @@
 import { isIP } from 'node:net';
 import type { InterfaceAddress } from '../model/index.ts';
 import { inNetwork, isPrivateIpv4, isPublicIpv6, isUnspecified, whyNotAdvertisable } from './address.ts';
+import { hopLimitFix } from './ec2-metadata.ts';
 import type { EnvironmentFacts, Finding, NetworkMode } from './facts.ts';
 import { detectNetworkMode, isBehindNat } from './network-mode.ts';
 import { type AgentPorts, checkPublishedPorts, type EnvironmentWarning, publishedPorts } from './published-ports.ts';
@@ -211,7 +212,7 @@ function conclude(state: {
     if (facts.metadataTokenTimedOut && !isSet) {
       warnings.push({
         text: 'the EC2 metadata token did not arrive: its answer dies at the container bridge when the hop limit is 1',
-        fix: 'aws ec2 modify-instance-metadata-options --instance-id ID --http-put-response-hop-limit 2, or set -advertise',
+        fix: `${hopLimitFix}, or set -advertise`,
       });
     }
     if (facts.docker.state === 'found' && facts.docker.value.rootless) {

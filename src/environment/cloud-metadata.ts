@@ -4,14 +4,13 @@
  * none is. Which one is there is usually written in the firmware's tables.
  */
 import { isIP } from 'node:net';
+import { openEc2Metadata } from './ec2-metadata.ts';
 import { absent, type CloudFacts, type CloudHint, type Finding, found } from './facts.ts';
 import { type HttpRequest, type ProbePorts, within } from './probe-ports.ts';
 
 const base = 'http://169.254.169.254';
 /** One exchange; the whole chain of EC2 (token, address, address without token) ends with the probes' total. */
 const exchangeMs = 700;
-/** Lifetime asked for the EC2 token, s; it is used once. */
-const tokenTtlSeconds = '21600';
 
 /** Reads who made the machine: `/sys/class/dmi/id/*` (Nitro, GCE, Azure) and `/sys/hypervisor/uuid` (Xen). */
 export async function cloudHints(
@@ -61,16 +60,14 @@ export async function askClouds(
   return { cloud: answer ? found(answer) : absent(reasons.join('; ')), tokenTimedOut };
 }
 
-type Exchange = Parameters<HttpRequest>[0];
-
-async function exchange(
+function exchange(
   ports: ProbePorts,
   outer: AbortSignal,
-  request: Omit<Exchange, 'signal' | 'url'> & { readonly path: string },
-): Promise<Awaited<ReturnType<HttpRequest>>> {
-  const { method, path, headers } = request;
+  path: string,
+  headers: Readonly<Record<string, string>>,
+): ReturnType<HttpRequest> {
   return within(ports.clock, exchangeMs, outer, (signal) =>
-    ports.http({ method, url: `${base}${path}`, headers, signal }),
+    ports.http({ method: 'GET', url: `${base}${path}`, headers, signal }),
   );
 }
 
@@ -82,50 +79,26 @@ function addressOf({ status, body }: { readonly status: number; readonly body: s
   return address;
 }
 
-/** Version 2 with a token; version 1 where no token can be had. */
 async function askEc2(ports: ProbePorts, signal: AbortSignal, onTokenTimeout: () => void): Promise<CloudFacts> {
-  const get = { method: 'GET', path: '/latest/meta-data/local-ipv4' } as const;
-  let token: string | undefined;
-  let whyNoToken = '';
-  try {
-    const answer = await exchange(ports, signal, {
-      method: 'PUT',
-      path: '/latest/api/token',
-      headers: { 'X-aws-ec2-metadata-token-ttl-seconds': tokenTtlSeconds },
-    });
-    if (answer.status === 200) token = answer.body;
-    else whyNoToken = `the token request answered ${answer.status}`;
-  } catch (error) {
-    // A refused connection means there is no service; silence is what a hop limit of 1 looks like.
-    whyNoToken = `the token request: ${(error as Error).message}`;
-    if (!signal.aborted && !('code' in (error as Error))) onTokenTimeout();
-  }
-  if (token !== undefined) {
-    const answer = await exchange(ports, signal, { ...get, headers: { 'X-aws-ec2-metadata-token': token } });
-    return { provider: 'aws', address: addressOf(answer), via: 'EC2 instance metadata v2' };
-  }
-  const answer = await exchange(ports, signal, { ...get, headers: {} });
-  if (answer.status === 401 || answer.status === 403) {
-    throw new Error(`${whyNoToken}, and the instance requires a token (metadata v2)`);
-  }
-  return { provider: 'aws', address: addressOf(answer), via: 'EC2 instance metadata v1' };
+  const metadata = await openEc2Metadata(ports, signal, { exchangeMs, onTokenTimeout });
+  const address = addressOf(await metadata.get('/latest/meta-data/local-ipv4'));
+  return { provider: 'aws', address, via: `EC2 instance metadata v${metadata.version}` };
 }
 
 async function askGce(ports: ProbePorts, signal: AbortSignal): Promise<CloudFacts> {
-  const answer = await exchange(ports, signal, {
-    method: 'GET',
-    path: '/computeMetadata/v1/instance/network-interfaces/0/ip',
-    headers: { 'Metadata-Flavor': 'Google' },
+  const answer = await exchange(ports, signal, '/computeMetadata/v1/instance/network-interfaces/0/ip', {
+    'Metadata-Flavor': 'Google',
   });
   if (answer.headers['metadata-flavor'] !== 'Google') throw new Error('the answer is not from Google');
   return { provider: 'gce', address: addressOf(answer), via: 'GCE instance metadata' };
 }
 
 async function askAzure(ports: ProbePorts, signal: AbortSignal): Promise<CloudFacts> {
-  const answer = await exchange(ports, signal, {
-    method: 'GET',
-    path: '/metadata/instance/network/interface/0/ipv4/ipAddress/0/privateIpAddress?api-version=2021-02-01&format=text',
-    headers: { Metadata: 'true' },
-  });
+  const answer = await exchange(
+    ports,
+    signal,
+    '/metadata/instance/network/interface/0/ipv4/ipAddress/0/privateIpAddress?api-version=2021-02-01&format=text',
+    { Metadata: 'true' },
+  );
   return { provider: 'azure', address: addressOf(answer), via: 'Azure instance metadata' };
 }

@@ -66,7 +66,7 @@ function ecsPort(mapping: Document): PublishedPort[] {
 
 /** `GET $ECS_CONTAINER_METADATA_URI_V4/task`, or the same of v3. */
 export async function readEcsTask(
-  ports: ProbePorts,
+  ports: Pick<ProbePorts, 'clock' | 'http'>,
   variables: Readonly<Record<string, string>>,
   outer: AbortSignal,
 ): Promise<Finding<EcsTaskFacts>> {

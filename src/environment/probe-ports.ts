@@ -4,9 +4,10 @@ import { type Clock, type DockerEngine, sleep } from '../ports/index.ts';
 
 /** One HTTP exchange without proxy; rejects when there is no answer or `signal` aborts. */
 export type HttpRequest = (request: {
-  readonly method: 'GET' | 'PUT';
+  readonly method: 'GET' | 'PUT' | 'POST';
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
   readonly signal: AbortSignal;
 }) => Promise<{
   readonly status: number;

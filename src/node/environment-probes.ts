@@ -1,16 +1,17 @@
 /**
- * The probes' real ports. HTTP goes through node:http directly, which knows no proxy variables: a proxy must never see
- * a request for a link-local metadata service (reference/container-environments.md §9).
+ * The probes' real ports. HTTP goes through node:http and node:https directly, which know no proxy variables: a proxy
+ * must never see a request for a link-local metadata service (reference/container-environments.md §9).
  */
 import { access, readFile } from 'node:fs/promises';
-import { request } from 'node:http';
+import { request as requestHttp } from 'node:http';
+import { request as requestHttps } from 'node:https';
 import { hostname } from 'node:os';
 import type { HttpRequest, ProbePorts } from '../environment/index.ts';
 import type { Clock, DockerEngine } from '../ports/index.ts';
 import { listInterfaces } from './interfaces.ts';
 
-/** Metadata documents are small; a longer answer is not one, bytes. */
-const bodyBytesMax = 1024 * 1024;
+/** Metadata documents are small, a page of a cloud's list of instances some 100 kB; a longer answer is neither, bytes. */
+const bodyBytesMax = 8 * 1024 * 1024;
 
 /** Everything `collectFacts` asks, on this machine. `docker` is null where no engine is configured. */
 export function createProbePorts(clock: Clock, docker: DockerEngine | null): ProbePorts {
@@ -31,9 +32,10 @@ export function createProbePorts(clock: Clock, docker: DockerEngine | null): Pro
 }
 
 /** One request on a connection of its own; rejects with the system's error, which has a `code`, or the abort's reason. */
-export const requestOverHttp: HttpRequest = ({ method, url, headers, signal }) =>
+export const requestOverHttp: HttpRequest = ({ method, url, headers, body, signal }) =>
   new Promise((resolve, reject) => {
     const fail = (error: Error): void => reject(signal.aborted ? (signal.reason as Error) : error);
+    const request = url.startsWith('https:') ? requestHttps : requestHttp;
     const outgoing = request(url, { method, headers, signal, agent: false }, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
@@ -54,5 +56,5 @@ export const requestOverHttp: HttpRequest = ({ method, url, headers, signal }) =
       });
     });
     outgoing.on('error', fail);
-    outgoing.end();
+    outgoing.end(body);
   });
