@@ -3,6 +3,7 @@
  * waits for a server (DESIGN rule 10).
  */
 import os from 'node:os';
+import { multiErrorText } from '../lib/index.ts';
 import type { AgentAcl, AgentDoor, AgentSelf, EventDoor, MetricsSnapshot } from '../http/index.ts';
 import { AgentRequestError } from '../http/index.ts';
 import {
@@ -10,38 +11,23 @@ import {
   type CheckStatus,
   type HealthCheck,
   type Member,
-  memberStatus,
   type NodeService,
   type ServiceDefinition,
-  unmeasuredCoordinate,
 } from '../model/index.ts';
 import type { LogLevel } from '../ports/index.ts';
 import type { LocalState } from './local-state.ts';
+import type { Membership } from './membership.ts';
 import type { Registry } from './registry.ts';
 
 /** The Consul version whose protocols and API this agent speaks; clients parse it. */
 export const compatibleVersion = '1.8.7';
-
-/** Gossip protocol numbers of Consul 1.8 members. */
-const protocol = {
-  ProtocolMin: 1,
-  ProtocolMax: 5,
-  ProtocolCur: 2,
-  DelegateMin: 2,
-  DelegateMax: 5,
-  DelegateCur: 4,
-} as const;
 
 export interface AgentFacts {
   readonly nodeName: string;
   readonly nodeId: string;
   readonly datacenter: string;
   readonly isServer: boolean;
-  readonly bootstrap: boolean;
   readonly revision: string;
-  readonly advertiseAddress: string;
-  readonly ports: { readonly serfLan: number; readonly serfWan: number; readonly server: number };
-  readonly disableCoordinates: boolean;
   /** Whether there is a port for proxies. */
   readonly grpcEnabled: boolean;
 }
@@ -51,8 +37,8 @@ export interface AgentHooks {
   readonly acl?: AgentAcl;
   readonly debugConfig: () => Readonly<Record<string, unknown>>;
   readonly nodeMeta: () => Readonly<Record<string, string>>;
-  /** Figures of the log behind the catalog, for `info`. */
-  readonly logStats: () => { readonly lastIndex: number };
+  /** Figures of what stands behind this agent's calls, for `info`: sections `consul` and, of a server, `raft`. */
+  readonly clusterStats: () => AgentSelf['Stats'];
   readonly metrics: () => MetricsSnapshot;
   readonly prometheusMetrics: () => string | null;
   readonly subscribeLog: (
@@ -69,13 +55,24 @@ export class Agent implements AgentDoor {
   readonly #facts: AgentFacts;
   readonly #state: LocalState;
   readonly #registry: Registry;
+  readonly #membership: Membership;
   readonly #hooks: AgentHooks;
 
-  constructor(facts: AgentFacts, state: LocalState, registry: Registry, events: EventDoor, hooks: AgentHooks) {
+  constructor(
+    facts: AgentFacts,
+    parts: {
+      readonly state: LocalState;
+      readonly registry: Registry;
+      readonly events: EventDoor;
+      readonly membership: Membership;
+    },
+    hooks: AgentHooks,
+  ) {
     this.#facts = facts;
-    this.events = events;
-    this.#state = state;
-    this.#registry = registry;
+    this.events = parts.events;
+    this.#state = parts.state;
+    this.#registry = parts.registry;
+    this.#membership = parts.membership;
     this.#hooks = hooks;
   }
 
@@ -92,7 +89,7 @@ export class Agent implements AgentDoor {
   }
 
   self(): AgentSelf {
-    const { nodeName, nodeId, datacenter, isServer, revision, disableCoordinates } = this.#facts;
+    const { nodeName, nodeId, datacenter, isServer, revision } = this.#facts;
     return {
       Config: {
         Datacenter: datacenter,
@@ -103,9 +100,8 @@ export class Agent implements AgentDoor {
         Version: compatibleVersion,
       },
       DebugConfig: this.#hooks.debugConfig(),
-      // Alone there is nobody to measure against.
-      Coord: disableCoordinates ? null : unmeasuredCoordinate,
-      Member: this.#member(),
+      Coord: this.#membership.coordinate,
+      Member: this.#membership.self,
       Stats: this.#stats(),
       Meta: this.#hooks.nodeMeta(),
       // There is a port for them, but no version of a proxy that this agent configures.
@@ -113,52 +109,11 @@ export class Agent implements AgentDoor {
     };
   }
 
-  #member(): Member {
-    const { nodeName, nodeId, datacenter, isServer, bootstrap, advertiseAddress, ports, revision } = this.#facts;
-    return {
-      Name: nodeName,
-      Addr: advertiseAddress,
-      Port: ports.serfLan,
-      Tags: {
-        acls: this.#hooks.acl?.enabled === true ? '1' : '0',
-        ...(bootstrap ? { bootstrap: '1' } : {}),
-        build: `${compatibleVersion}:${revision}`,
-        dc: datacenter,
-        id: nodeId,
-        ...(isServer ? { port: String(ports.server), raft_vsn: '3' } : {}),
-        role: isServer ? 'consul' : 'node',
-        segment: '',
-        vsn: '2',
-        vsn_max: '3',
-        vsn_min: '2',
-        ...(isServer && ports.serfWan > 0 ? { wan_join_port: String(ports.serfWan) } : {}),
-      },
-      Status: memberStatus.alive,
-      ...protocol,
-    };
-  }
-
   #stats(): AgentSelf['Stats'] {
-    const { isServer, bootstrap, advertiseAddress, ports, nodeId, revision } = this.#facts;
     const definitions = [...this.#state.checks.values()].map(({ definition }) => definition);
     const ttls = definitions.filter((definition) => definition?.ttlMs).length;
     const monitors = definitions.filter((definition) => definition?.scriptArgs && !definition.dockerContainerId).length;
-    const index = String(this.#hooks.logStats().lastIndex);
-    const leader = `${advertiseAddress}:${ports.server}`;
-    const serf = {
-      coordinate_resets: '0',
-      encrypted: 'false',
-      event_queue: '0',
-      event_time: '1',
-      failed: '0',
-      health_score: '0',
-      intent_queue: '0',
-      left: '0',
-      member_time: '1',
-      members: '1',
-      query_queue: '0',
-      query_time: '1',
-    };
+    const { lan, wan } = this.#membership;
     return {
       agent: {
         check_monitors: String(monitors),
@@ -166,35 +121,8 @@ export class Agent implements AgentDoor {
         checks: String(this.#state.checks.size),
         services: String(this.#state.services.size),
       },
-      build: { prerelease: '', revision, version: compatibleVersion },
-      consul: {
-        acl: this.#hooks.acl?.enabled === true ? 'enabled' : 'disabled',
-        bootstrap: String(bootstrap),
-        known_datacenters: '1',
-        leader: 'true',
-        leader_addr: leader,
-        server: String(isServer),
-      },
-      raft: {
-        applied_index: index,
-        commit_index: index,
-        fsm_pending: '0',
-        last_contact: '0',
-        last_log_index: index,
-        last_log_term: '2',
-        last_snapshot_index: '0',
-        last_snapshot_term: '0',
-        latest_configuration: `[{Suffrage:Voter ID:${nodeId} Address:${leader}}]`,
-        latest_configuration_index: '0',
-        num_peers: '0',
-        protocol_version: '3',
-        protocol_version_max: '3',
-        protocol_version_min: '0',
-        snapshot_version_max: '1',
-        snapshot_version_min: '0',
-        state: 'Leader',
-        term: '2',
-      },
+      build: { prerelease: '', revision: this.#facts.revision, version: compatibleVersion },
+      ...this.#hooks.clusterStats(),
       runtime: {
         arch: process.arch === 'x64' ? 'amd64' : process.arch,
         cpu_count: String(os.cpus().length),
@@ -204,16 +132,13 @@ export class Agent implements AgentDoor {
         os: process.platform,
         version: `node${process.versions.node}`,
       },
-      serf_lan: serf,
-      serf_wan: serf,
+      serf_lan: lan.stats,
+      ...(wan === undefined ? {} : { serf_wan: wan.stats }),
     };
   }
 
-  members({ wan }: { readonly wan: boolean }): readonly Member[] {
-    const member = this.#member();
-    if (!wan) return [member];
-    const { nodeName, datacenter, ports } = this.#facts;
-    return [{ ...member, Name: `${nodeName}.${datacenter}`, Port: ports.serfWan }];
+  members(options: { readonly wan: boolean }): readonly Member[] {
+    return this.#membership.members(options);
   }
 
   services(): ReadonlyMap<string, NodeService> {
@@ -259,15 +184,20 @@ export class Agent implements AgentDoor {
     await this.#registry.setNodeMaintenance(enable, reason, token);
   }
 
-  async join(address: string): Promise<void> {
-    throw new AgentRequestError(
-      500,
-      `cannot join ${address}: this version of Portolan runs as one box (agent -dev) and has no gossip pool yet`,
-    );
+  async join(address: string, wan: boolean): Promise<void> {
+    let problems: readonly string[];
+    try {
+      const { joined, errors } = await this.#membership.join([address], { wan });
+      if (joined > 0) return;
+      problems = errors;
+    } catch (error) {
+      throw new AgentRequestError(500, error instanceof Error ? error.message : String(error));
+    }
+    throw new AgentRequestError(500, multiErrorText(problems));
   }
 
-  async forceLeave(node: string): Promise<void> {
-    if (node === this.#facts.nodeName) return;
+  async forceLeave(node: string, prune: boolean): Promise<void> {
+    if (await this.#membership.forceLeave(node, prune)) return;
     throw new AgentRequestError(500, `agent: No node found with name '${node}'`);
   }
 

@@ -21,6 +21,8 @@ const fullSyncIntervalMs = 60_000;
 const fullSyncRetryMs = 15_000;
 /** After a failed partial sync (ms): soon enough that a leader election goes unnoticed. */
 const partialSyncRetryMs = 3_000;
+/** After a change among the servers, at random up to this, so that not all agents come at once (ms); scaled. */
+const serversChangedMs = 3_000;
 /** Up to so many members the interval is not stretched; beyond, it grows by one for each doubling. */
 const scaleThreshold = 128;
 
@@ -59,6 +61,8 @@ export class AntiEntropy {
   #running: Promise<void> | undefined;
   #again = false;
   #fullTimer: Timer | undefined;
+  /** The full sync to come must not wait for its turn. */
+  #fullSyncSoon = false;
   #retryTimer: Timer | undefined;
   #stopped = false;
   #paused = 0;
@@ -111,6 +115,13 @@ export class AntiEntropy {
     if (this.#paused === 0) this.trigger();
   }
 
+  /** A server has come back, or another one leads: what failed may work now, and what it knows may differ. */
+  serversChanged(): void {
+    this.#fullSyncSoon = true;
+    // While one runs there is no timer; its end looks at the flag.
+    if (this.#fullTimer !== undefined) this.#scheduleFullSync(fullSyncIntervalMs);
+  }
+
   /** Sends changes soon; errors are logged and retried. */
   trigger(): void {
     void this.syncChanges();
@@ -161,6 +172,8 @@ export class AntiEntropy {
 
   async #fullSyncNow(): Promise<void> {
     if (this.#stopped) return;
+    this.#fullTimer = undefined;
+    this.#fullSyncSoon = false;
     let delayMs = fullSyncIntervalMs;
     try {
       if (this.#paused === 0) {
@@ -171,11 +184,16 @@ export class AntiEntropy {
       this.#logger.named('anti_entropy').error('failed to sync remote state', { error });
       delayMs = fullSyncRetryMs;
     }
+    this.#scheduleFullSync(delayMs);
+  }
+
+  #scheduleFullSync(intervalMs: number): void {
     if (this.#stopped) return;
-    const scale = scaleFactor(this.#memberCount());
-    this.#fullTimer = this.#clock.after((delayMs + this.#random.next() * delayMs) * scale, () => {
-      void this.#fullSyncNow();
-    });
+    this.#fullTimer?.cancel();
+    const waitMs = this.#fullSyncSoon
+      ? this.#random.next() * serversChangedMs
+      : intervalMs + this.#random.next() * intervalMs;
+    this.#fullTimer = this.#clock.after(waitMs * scaleFactor(this.#memberCount()), () => void this.#fullSyncNow());
   }
 
   async #compareWithServers(): Promise<void> {

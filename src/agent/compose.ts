@@ -2,11 +2,11 @@
  * Everything is put together here, and only here: this file knows the real ports, which part holds which, and the
  * order in which they start and stop. It decides nothing else.
  */
-import { hostPort } from '../lib/index.ts';
+import { hostPort, multiErrorText } from '../lib/index.ts';
 import { existsSync, statSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type CheckTls, createChecks } from '../checks/index.ts';
 import {
   type AgentFlags,
@@ -28,11 +28,14 @@ import {
   describeAdvertise,
   type EnvironmentFacts,
   isDecidedBySettings,
+  resolveJoinAddresses,
 } from '../environment/index.ts';
 import { createHttpServer } from '../http/index.ts';
 import { unmeasuredCoordinate } from '../model/index.ts';
+import { openAppendFile } from '../node/append-file.ts';
 import { readConfigFiles } from '../node/config-files.ts';
 import { openDataDirectory } from '../node/data-directory.ts';
+import { nodeDisk } from '../node/disk.ts';
 import { DockerodeEngine } from '../node/dockerode-engine.ts';
 import { engineEndpoint } from '../node/engine-endpoint.ts';
 import { createProbePorts } from '../node/environment-probes.ts';
@@ -42,9 +45,14 @@ import { startRuntimeMetrics } from '../node/metrics-runtime.ts';
 import { createMetrics } from '../node/metrics-sink.ts';
 import { createStatsdOutlet, openStatsdSocket } from '../node/metrics-statsd.ts';
 import { SystemProcessRunner } from '../node/process-runner.ts';
+import { resolveHost } from '../node/resolve-host.ts';
 import { SystemClock } from '../node/system-clock.ts';
 import { storeScript } from '../node/script-file.ts';
 import { SystemRandom } from '../node/system-random.ts';
+import { notifyReady } from '../node/systemd-notify.ts';
+import { TcpNetwork } from '../node/tcp-network.ts';
+import { createTlsClient, createTlsServer } from '../node/tls-streams.ts';
+import { UdpNetwork } from '../node/udp-network.ts';
 import type { DockerEngine, Logger, Metrics } from '../ports/index.ts';
 import {
   type AdvertisedAddress as AdvertisedHost,
@@ -53,26 +61,28 @@ import {
   type Registrator,
   validateRegistratorOptions,
 } from '../registrator/index.ts';
-import { createServer, MemoryLog } from '../server/index.ts';
-import { StateStore } from '../state/index.ts';
 import { AdvertisedAddress } from './advertised-address.ts';
-import { agentAcl, aclOptions, tokensOf } from './acl.ts';
+import { agentAcl, tokensOf } from './acl.ts';
 import { Agent, compatibleVersion } from './agent.ts';
 import { AgentCache } from './agent-cache.ts';
 import { createAliasSource } from './alias-source.ts';
 import { AntiEntropy } from './anti-entropy.ts';
-import { autopilotSettings } from './autopilot.ts';
 import { bannerLines } from './banner.ts';
+import { openClientSide } from './client-side.ts';
+import type { ClusterSide } from './cluster-side.ts';
 import { CoordinateReports } from './coordinate-reports.ts';
 import { logCrashes } from './crash-log.ts';
 import { createLocalBackend } from './local-backend.ts';
 import { LocalState, type LocalStateOptions } from './local-state.ts';
+import { Membership } from './membership.ts';
 import { resolveNodeId } from './node-id.ts';
-import { refusalOf, warningsOf } from './not-yet.ts';
 import { dnsAddresses, dnsOptions, httpListeners, httpOptions, logLevelOf, registratorOptionsOf } from './options.ts';
 import { Persistence } from './persistence.ts';
 import { Registry } from './registry.ts';
+import { rpcTlsLimits } from './outgoing-rpc.ts';
 import { RemoteExec } from './remote-exec.ts';
+import { RetryJoin } from './retry-join.ts';
+import { openServerSide } from './server-side.ts';
 import { SignalHandler } from './signals.ts';
 import { readTlsFiles } from './tls-files.ts';
 import { AgentTokens } from './tokens.ts';
@@ -127,7 +137,7 @@ export async function runAgent(argv: readonly string[], io: AgentIo): Promise<nu
   const read = (): LoadedConfig => readConfig(parsed.values, paths);
   try {
     loaded = read();
-    const problem = logLevelProblem(loaded.config.log.level) ?? refusalOf(loaded.config);
+    const problem = logLevelProblem(loaded.config.log.level);
     if (problem !== null) throw new ConfigError(problem);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -164,7 +174,7 @@ class RunningAgent {
     this.#io = io;
     this.#readConfig = read;
     this.#config = loaded.config;
-    this.#warnings = [...loaded.warnings, ...warningsOf(loaded.config)];
+    this.#warnings = loaded.warnings;
     this.#exited = new Promise((resolve) => {
       this.#exit = resolve;
     });
@@ -255,34 +265,81 @@ class RunningAgent {
       files: config.acl.enableTokenPersistence ? files : undefined,
       logger: logger.named('agent'),
     });
-    const store = new StateStore();
-    const log = new MemoryLog({ store, address: `${nodeAddress}:${serverPort}`, clock, metrics });
-    const server = createServer({
-      datacenter: config.datacenter,
-      nodeName: config.nodeName,
-      nodeId,
-      address: nodeAddress,
-      serverPort,
-      version: compatibleVersion,
-      clock,
-      random,
-      logger,
-      metrics,
-      store,
-      log,
-      acl: aclOptions(config),
-      defaultQueryTimeMs: config.defaultQueryTimeMs,
-      maxQueryTimeMs: config.maxQueryTimeMs,
-      sessionTtlMinMs: config.server.sessionTtlMinMs,
-      broadcastEvent: (name, payload) => events.loopback(name, payload),
-      autopilot: autopilotSettings(config),
-      connectEnabled: config.connect.enabled,
-      coordinatePeriodMs: config.server.coordinateUpdatePeriodMs,
-      disableCoordinates: config.disableCoordinates,
-    });
+    let tlsFiles = readTlsFiles(config);
+    const tlsSettings = {
+      identity: () => ({ ca: tlsFiles.ca.join('\n'), cert: tlsFiles.cert, key: tlsFiles.key }),
+      ...rpcTlsLimits(config),
+    };
+    const streams = new TcpNetwork();
+    const tlsClient = createTlsClient(tlsSettings);
+    const fail = (error: Error): void => {
+      logger.error('cannot go on; the next start takes up what is on the disk', { error });
+      this.#exit(1);
+    };
+    const side: ClusterSide = config.server.enabled
+      ? await openServerSide({
+          config,
+          nodeId,
+          address: nodeAddress,
+          version: compatibleVersion,
+          membership: () => membership,
+          clock,
+          random,
+          logger,
+          metrics,
+          streams,
+          tls: { client: tlsClient, server: tlsFiles.cert === '' ? null : createTlsServer(tlsSettings) },
+          ca: tlsFiles.ca,
+          disk: config.devMode || config.dataDir === null ? undefined : nodeDisk(config.dataDir),
+          onFailure: fail,
+        })
+      : openClientSide({
+          config: () => this.#config,
+          clock,
+          random,
+          logger,
+          metrics,
+          streams,
+          tls: tlsClient,
+          memberCount: () => membership.memberCount,
+          onServerUp: () => sync.serversChanged(),
+        });
+    const journals = config.devMode ? null : config.dataDir;
+    const membership: Membership = await Membership.create(
+      config,
+      {
+        nodeName: config.nodeName,
+        nodeId,
+        version: compatibleVersion,
+        revision: portolanRevision,
+        advertise: nodeAddress,
+        advertiseWan: config.addresses.advertiseWan ?? nodeAddress,
+      },
+      {
+        onMembers: (event, pool) => side.membersChanged(event, pool),
+        onUserEvent: (message) => events.receive(message),
+        onNewLeader: (leader) => {
+          logger.info('New leader elected', { payload: leader });
+          sync.serversChanged();
+        },
+        onJoined: () => void ready(),
+      },
+      {
+        clock,
+        random,
+        logger,
+        metrics,
+        datagrams: new UdpNetwork(),
+        streams,
+        resolve: resolveHost,
+        files,
+        openJournal: journals === null ? undefined : (path) => openAppendFile(join(journals, path)),
+      },
+    );
+    const ready = (): Promise<void> => notifyReady({ logger, variables: this.#io.env });
 
     const cache = new AgentCache({
-      caller: server.caller,
+      caller: side.caller,
       clock,
       random,
       metrics,
@@ -298,7 +355,7 @@ class RunningAgent {
     });
     const shell = this.#io.env.SHELL || '/bin/sh';
     const remoteExec = new RemoteExec({
-      caller: server.caller,
+      caller: side.caller,
       datacenter: config.datacenter,
       nodeName: config.nodeName,
       token: () => tokens.agent,
@@ -312,7 +369,7 @@ class RunningAgent {
     const events = new UserEvents({
       nodeName: config.nodeName,
       services: () => state.serviceRecords,
-      caller: server.caller,
+      caller: side.caller,
       random,
       logger,
       onRemoteExec: (event) => void remoteExec.handle(event),
@@ -326,7 +383,7 @@ class RunningAgent {
       docker: () => engines[0],
       aliasSource: createAliasSource({
         state,
-        caller: server.caller,
+        caller: side.caller,
         datacenter: config.datacenter,
         clock,
         token: () => tokens.user,
@@ -340,7 +397,7 @@ class RunningAgent {
     });
     const sync = new AntiEntropy({
       state,
-      caller: server.caller,
+      caller: side.caller,
       node: () => ({
         ID: nodeId,
         Node: config.nodeName,
@@ -356,19 +413,18 @@ class RunningAgent {
       acl: {
         user: () => tokens.user,
         agent: () => tokens.agent,
-        accessorOf: (token) => server.accessorOf(token),
+        accessorOf: (token) => side.accessorOf(token),
       },
       checkUpdateIntervalMs: () => this.#config.checkUpdateIntervalMs,
-      memberCount: () => 1,
+      memberCount: () => membership.memberCount,
     });
     const coordinateReports = new CoordinateReports({
-      caller: server.caller,
+      caller: side.caller,
       datacenter: config.datacenter,
       nodeName: config.nodeName,
       token: () => tokens.agent,
-      // Alone there is nobody to measure against.
-      coordinate: () => unmeasuredCoordinate,
-      memberCount: () => 1,
+      coordinate: () => membership.coordinate ?? unmeasuredCoordinate,
+      memberCount: () => membership.memberCount,
       clock,
       random,
       logger: logger.named('agent'),
@@ -397,10 +453,16 @@ class RunningAgent {
       await Promise.all(registrators.map((registrator) => registrator.stop(services)));
       sync.stop();
       coordinateReports.stop();
+      for (const join of joins) join.stop();
+      if (mode === 'leave') {
+        await side.prepareLeave();
+        await membership.leave();
+        await side.finishLeave();
+      }
       // Together: each has a limit of its own, and a supervisor does not wait for their sum.
-      await Promise.all([registry.stop(), dns.stop(), http.stop()]);
+      await Promise.all([registry.stop(), dns.stop(), http.stop(), membership.shutdown()]);
       cache.stop();
-      server.stop();
+      await side.stop();
       logger.info('shutdown complete');
       metricsSystem.stop();
       runtime.stop();
@@ -412,6 +474,7 @@ class RunningAgent {
       const problem = logLevelProblem(next.config.log.level);
       if (problem !== null) throw new ConfigError(problem);
       const nextHttp = httpOptions(next.config);
+      const nextTls = readTlsFiles(next.config);
       for (const warning of next.warnings) logger.warn(warning);
       await registry.replaceFileDefinitions(next.config.services, next.config.checks);
       const metaChanged = JSON.stringify(next.config.nodeMeta) !== JSON.stringify(this.#config.nodeMeta);
@@ -419,6 +482,7 @@ class RunningAgent {
       this.#log.setLevel(logLevelOf(next.config.log.level));
       state.setOptions(localStateOptions(next.config));
       tokens.configure(tokensOf(next.config));
+      tlsFiles = nextTls;
       await dns.reload(dnsOptions(next.config));
       http.reload(nextHttp);
       watches.replace(next.config.watches);
@@ -430,27 +494,21 @@ class RunningAgent {
         nodeId,
         datacenter: config.datacenter,
         isServer: config.server.enabled,
-        bootstrap: config.server.bootstrap,
         revision: portolanRevision,
-        advertiseAddress: nodeAddress,
-        ports,
-        disableCoordinates: config.disableCoordinates,
         grpcEnabled: config.ports.grpc > 0,
       },
-      state,
-      registry,
-      events,
+      { state, registry, events, membership },
       {
         acl: agentAcl({
           enabled: config.acl.enabled,
           defaultAllows: config.acl.defaultPolicy !== 'deny',
           nodeName: config.nodeName,
           tokens,
-          server,
+          server: side,
         }),
         debugConfig: () => debugConfig(config),
         nodeMeta,
-        logStats: () => ({ lastIndex: log.lastIndex }),
+        clusterStats: () => side.stats(),
         metrics: metricsSystem.snapshot,
         prometheusMetrics: metricsSystem.prometheus,
         subscribeLog: this.#log.subscribe,
@@ -462,7 +520,7 @@ class RunningAgent {
       },
     );
     const http = createHttpServer({
-      caller: server.caller,
+      caller: side.caller,
       cache,
       agent,
       options: httpOptions(config),
@@ -472,7 +530,7 @@ class RunningAgent {
       metrics,
     });
     const dns = createDnsServer({
-      caller: server.caller,
+      caller: side.caller,
       cachedCaller: cache.asCaller(() => this.#config.dns.cacheMaxAgeMs),
       token: () => tokens.user,
       options: dnsOptions(config),
@@ -499,6 +557,26 @@ class RunningAgent {
       },
     });
 
+    const joinPorts = { ...probes, logger };
+    const discover = (entry: string) => resolveJoinAddresses(entry, joinPorts);
+    const retryJoin = (cluster: 'LAN' | 'WAN', entries: readonly string[], intervalMs: number, retriesMax: number) =>
+      new RetryJoin({
+        cluster,
+        entries,
+        intervalMs,
+        retriesMax,
+        discover,
+        join: (addresses) => membership.join(addresses, { wan: cluster === 'WAN' }),
+        onExhausted: () => this.#exit(1),
+        clock,
+        logger,
+      });
+    const { retry, retryIntervalMs, retryMax, retryWan, retryIntervalWanMs, retryMaxWan } = config.join;
+    const joins = [
+      retryJoin('LAN', retry, retryIntervalMs, retryMax),
+      ...(membership.wan === undefined ? [] : [retryJoin('WAN', retryWan, retryIntervalWanMs, retryMaxWan)]),
+    ];
+
     this.#banner(nodeId, nodeAddress, serviceDecision);
     for (const warning of this.#warnings) logger.warn(warning);
     const isServiceAddress = registrators.length > 0 && !config.registrator.internal;
@@ -506,7 +584,9 @@ class RunningAgent {
     const onSignal = this.#onSignals(signals);
     try {
       await tokens.load();
-      await server.start();
+      await side.listen();
+      await membership.start();
+      await side.start();
       await registry.replaceFileDefinitions(config.services, config.checks);
       await registry.restore();
       sync.start();
@@ -526,6 +606,7 @@ class RunningAgent {
         const what = listeners[index]?.tls === true ? 'HTTPS' : 'HTTP';
         logger.info(`Started ${what} server`, { address, network: address.startsWith('/') ? 'unix' : 'tcp' });
       }
+      await this.#startJoins(membership);
     } catch (error) {
       logger.error('Error starting agent', { error });
       await shutDown('stop');
@@ -537,6 +618,9 @@ class RunningAgent {
     for (const registrator of registrators) registrator.start();
     if (registrators.length > 0 && !isAddressGiven) advertised.start();
     if (!config.log.json) this.#io.stdout.write('==> Portolan agent running!\n');
+    for (const join of joins) join.start();
+    // Who has nobody to join is ready as it is.
+    if (isAlone(config)) await ready();
 
     const code = await this.#exited;
     if (!signals.left) await shutDown('stop');
@@ -544,6 +628,23 @@ class RunningAgent {
     onSignal();
     this.#log.close();
     return code;
+  }
+
+  /** `-join` and `-join-wan`: one attempt, without which there is no agent. @throws Error when it fails. */
+  async #startJoins(membership: Membership): Promise<void> {
+    const { start, startWan } = this.#config.join;
+    for (const [addresses, wan] of [
+      [start, false],
+      [startWan, true],
+    ] as const) {
+      if (addresses.length === 0) continue;
+      if (!this.#config.log.json) this.#io.stdout.write('==> Joining cluster...\n');
+      const { joined, errors } = await membership.join(addresses, { wan });
+      if (joined === 0) throw new Error(multiErrorText(errors));
+      if (!this.#config.log.json) {
+        this.#io.stdout.write(`    Join completed. Synced with ${joined} initial agents\n`);
+      }
+    }
   }
 
   #openStatsd(): readonly StatsdConnection[] {
@@ -653,6 +754,10 @@ const leaveAnswerMs = 50;
 
 function localStateOptions(config: Config): LocalStateOptions {
   return { checkUpdateIntervalMs: config.checkUpdateIntervalMs, discardCheckOutput: config.discardCheckOutput };
+}
+
+function isAlone({ join }: Config): boolean {
+  return join.start.length === 0 && join.retry.length === 0;
 }
 
 /** The agent's own CA and certificate, for checks of services that ask for one. */

@@ -4,6 +4,7 @@
  * reference/server-rpc.md §2.7).
  */
 import { compileGoRegexp, decodeUserEvent, encodeUserEvent, GoRegexpError, UserEventError } from '../codec/index.ts';
+import type { UserEventMessage } from '../gossip/index.ts';
 import type { EventDoor } from '../http/index.ts';
 import {
   CallError,
@@ -29,8 +30,6 @@ export class UserEvents implements EventDoor {
   readonly #onRemoteExec: (event: UserEvent) => void;
   readonly #listeners = new Set<() => void>();
   #events: readonly UserEvent[] = [];
-  /** Lamport time of the last message. */
-  #time = 0;
 
   constructor(options: {
     readonly nodeName: string;
@@ -70,12 +69,11 @@ export class UserEvents implements EventDoor {
     return event;
   }
 
-  /** Takes a message that this node sent to all members; what is no event of ours is passed over. */
-  loopback(name: string, payload: Uint8Array): void {
-    this.#time++;
+  /** Takes a message that reached this node by gossip; what is no event of ours is passed over. */
+  receive({ name, payload, lTime }: Pick<UserEventMessage, 'name' | 'payload' | 'lTime'>): void {
     if (!name.startsWith(userEventPrefix)) return;
     try {
-      const event: UserEvent = { ...decodeUserEvent(payload), LTime: this.#time };
+      const event: UserEvent = { ...decodeUserEvent(payload), LTime: lTime };
       if (!this.#isForUs(event)) return;
       if (event.Name === remoteExecEvent) this.#onRemoteExec(event);
       else this.#remember(event);

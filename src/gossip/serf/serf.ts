@@ -321,6 +321,7 @@ class SerfMember implements Serf {
     if (this.#state === 'leaving') throw new SerfError('Leave already in progress');
     if (this.#state === 'shutdown') throw new SerfError('Leave called after Shutdown');
     this.#state = 'leaving';
+    const hadOthers = this.#table.hasOthersAlive;
     const { broadcastTimeoutMs, leavePropagateDelayMs } = this.#settings;
     await this.#snapshot?.leave();
     try {
@@ -333,8 +334,8 @@ class SerfMember implements Serf {
     } catch (error) {
       this.#logger.warn('serf: timeout waiting for leave broadcast', { error });
     }
-    // Others may be asked about us before they have heard; they shall find us answering.
-    await sleep(this.#clock, leavePropagateDelayMs);
+    // Others may be asked about us before they have heard; they shall find us answering. Alone there is nobody to wait for.
+    if (hadOthers) await sleep(this.#clock, leavePropagateDelayMs);
     if (this.#state === 'leaving') this.#state = 'left';
   }
 

@@ -13,10 +13,11 @@ const services = new Map<string, NodeService>([
 ]);
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, named: () => silent };
 
+let lTime = 0;
 let events: UserEvents;
 beforeEach(async () => {
   // The server hands to the agent what it would send to all members.
-  const { server } = singleServer({ broadcastEvent: (name, payload) => events.loopback(name, payload) });
+  const { server } = singleServer({ broadcastEvent: (name, payload) => events.receive({ name, payload, lTime: ++lTime }) });
   await server.start();
   events = new UserEvents({
     nodeName: 'node-a',
@@ -71,7 +72,7 @@ test.each([
   ['another message of the cluster', 'consul:new-leader', 'node-a'],
   ['an event that cannot be read', 'consul:event:x', 'garbage'],
 ])('%s is passed over', (_, name, payload) => {
-  events.loopback(name, Buffer.from(payload));
+  events.receive({ name, payload: Buffer.from(payload), lTime: ++lTime });
   expect(events.events).toEqual([]);
 });
 
@@ -111,7 +112,7 @@ describe('what cannot be fired', () => {
 
 test('an event that asks for a command is handed on, not remembered', async () => {
   const asked: string[] = [];
-  const { server } = singleServer({ broadcastEvent: (name, payload) => own.loopback(name, payload) });
+  const { server } = singleServer({ broadcastEvent: (name, payload) => own.receive({ name, payload, lTime: ++lTime }) });
   await server.start();
   const own = new UserEvents({
     nodeName: 'node-a',

@@ -1,0 +1,258 @@
+/**
+ * This agent as a server: replicated state, the log behind it (in memory alone with `-dev`, raft on disk otherwise), and
+ * port 8300, where clients and other servers come in.
+ */
+import { hostPort } from '../lib/index.ts';
+import type { Config } from '../config/index.ts';
+import { type Member, memberStatus, unmeasuredCoordinate } from '../model/index.ts';
+import type {
+  Clock,
+  Disk,
+  Logger,
+  Metrics,
+  Random,
+  StreamListener,
+  StreamNetwork,
+  TlsClient,
+  TlsServer,
+} from '../ports/index.ts';
+import {
+  DirectorySnapshotStore,
+  FileStableStore,
+  NetworkTransport,
+  RaftNode,
+  type RaftOptions,
+  readPeersFile,
+  recoverCluster,
+  SegmentedLog,
+} from '../raft/index.ts';
+import { createRpcClient, createRpcServer, RpcAcceptor, selectors, serveSnapshot } from '../rpc/index.ts';
+import {
+  callServerBy,
+  type Consensus,
+  createServer,
+  insecureMethods,
+  MemoryLog,
+  RaftLog,
+  serverMethods,
+} from '../server/index.ts';
+import { ReplicatedState, StateStore } from '../state/index.ts';
+import { aclOptions } from './acl.ts';
+import { autopilotSettings } from './autopilot.ts';
+import type { ClusterSide } from './cluster-side.ts';
+import type { Membership } from './membership.ts';
+import { createOutgoingRpc } from './outgoing-rpc.ts';
+import { WanMap } from './wan-map.ts';
+
+/** Where raft keeps its files in the data directory. */
+const raftDirectory = 'raft';
+/** Entries that a leader sends at once. */
+const appendEntriesMax = 64;
+/** An idle leader tells its followers what is committed after this, ms. */
+const commitTimeoutMs = 50;
+
+export interface ServerSideOptions {
+  readonly config: Config;
+  readonly nodeId: string;
+  /** Address that this server advertises. */
+  readonly address: string;
+  /** Consul version to be compatible with. */
+  readonly version: string;
+  /** This server among the members; asked for when it is needed, because it is made later. */
+  readonly membership: () => Membership;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly streams: StreamNetwork;
+  readonly tls: { readonly client: TlsClient; readonly server: TlsServer | null };
+  /** PEM of the authorities that were configured. */
+  readonly ca: readonly string[];
+  /** The data directory; undefined keeps everything in memory. */
+  readonly disk: Disk | undefined;
+  /** The disk or the state failed: this process must end, and starts over from what is on the disk. */
+  readonly onFailure: (error: Error) => void;
+}
+
+/** @throws Error when what is on the disk is damaged, or `peers.json` wrong. */
+export async function openServerSide(options: ServerSideOptions): Promise<ClusterSide> {
+  const { config, nodeId, address, clock, random, logger, metrics, streams, tls } = options;
+  const { datacenter, ports } = config;
+  const store = new StateStore();
+  const rpc = createOutgoingRpc(config, { clock, streams, tls: tls.client });
+  const wan = new WanMap({ pool: () => options.membership().wan, datacenter, random });
+  const own = hostPort(address, ports.server);
+
+  const transport = new NetworkTransport({
+    clock,
+    logger: logger.named('server.raft'),
+    dial: ({ id, address: to }) => {
+      const colon = to.lastIndexOf(':');
+      const host = to.slice(0, colon).replace(/^\[|\]$/g, '');
+      return rpc.dial({ name: id, datacenter, address: host, port: Number(to.slice(colon + 1)) }, selectors.raft);
+    },
+  });
+  const { log, close } =
+    options.disk === undefined
+      ? { log: new MemoryLog({ store, id: nodeId, address: own, clock, metrics }), close: () => Promise.resolve() }
+      : await openRaftLog({ ...options, disk: options.disk }, store, own, transport);
+
+  const server = createServer({
+    datacenter,
+    nodeName: config.nodeName,
+    nodeId,
+    address,
+    serverPort: ports.server,
+    version: options.version,
+    clock,
+    random,
+    logger,
+    metrics,
+    store,
+    log,
+    cluster: {
+      members: () => options.membership().members({ wan: false }),
+      callServer: callServerBy(createRpcClient({ pool: rpc.pool, shapes: serverMethods, clock })),
+      dialSnapshot: (to) => rpc.dial(to, selectors.snapshot),
+      forceLeave: async (name) => {
+        await options.membership().forceLeave(name, false);
+      },
+      wan: {
+        datacenters: () => wan.datacenters(),
+        serversOf: (other) => wan.serversOf(other),
+        // Without a WAN pool this server stands where everybody begins.
+        coordinates: () =>
+          options.membership().wan === undefined
+            ? [
+                {
+                  Datacenter: datacenter,
+                  AreaID: 'wan',
+                  Coordinates: [{ Node: config.nodeName, Segment: '', Coord: unmeasuredCoordinate }],
+                },
+              ]
+            : wan.coordinates(),
+      },
+    },
+    bootstrapExpect: config.server.bootstrap || config.devMode ? 1 : config.server.bootstrapExpect,
+    rpcHoldTimeoutMs: config.performance.rpcHoldTimeoutMs,
+    ...(config.autoEncrypt.allowTls
+      ? {
+          autoEncrypt: {
+            manualCaRoots: options.ca,
+            gossipKey: config.gossip.encrypt,
+            verifyServerHostname: config.tls.verifyServerHostname,
+          },
+        }
+      : {}),
+    acl: aclOptions(config),
+    defaultQueryTimeMs: config.defaultQueryTimeMs,
+    maxQueryTimeMs: config.maxQueryTimeMs,
+    sessionTtlMinMs: config.server.sessionTtlMinMs,
+    broadcastEvent: (name, payload) => options.membership().broadcast(name, payload),
+    keyring: (request) => options.membership().keyring(request),
+    autopilot: autopilotSettings(config),
+    connectEnabled: config.connect.enabled,
+    coordinatePeriodMs: config.server.coordinateUpdatePeriodMs,
+    disableCoordinates: config.disableCoordinates,
+  });
+
+  const rpcServer = createRpcServer({ shapes: serverMethods, handler: server.rpc.handler, logger });
+  const insecureServer = createRpcServer({ shapes: insecureMethods, handler: server.rpc.insecureHandler, logger });
+  const acceptor = new RpcAcceptor({
+    clock,
+    logger: logger.named('server'),
+    doors: {
+      rpc: (stream) => rpcServer.serve(stream),
+      raft: (stream) => transport.accept(stream),
+      snapshot: (stream) => void serveSnapshot(stream, server.rpc.snapshotHandler, { clock, logger }),
+      insecure: (stream) => insecureServer.serve(stream),
+    },
+    tls: tls.server,
+    verifyIncoming: config.tls.verifyIncoming || config.tls.verifyIncomingRpc,
+    handshakeTimeoutMs: config.limits.rpcHandshakeTimeoutMs,
+    connectionsPerClientMax: config.limits.rpcMaxConnsPerClient,
+  });
+  let listener: StreamListener | undefined;
+
+  return {
+    caller: server.caller,
+    snapshots: server.snapshots,
+    // oxlint-disable-next-line require-await -- a failure must become a rejection, and nothing here waits
+    resolveToken: async (secret) => server.resolveToken(secret),
+    accessorOf: (secret) => server.accessorOf(secret),
+    stats: () => server.stats(),
+    membersChanged: ({ type, members }, pool) => {
+      if (pool !== 'lan') return;
+      for (const member of members) server.memberChanged(member, type === 'member-reap' ? 'reaped' : 'changed');
+    },
+    listen: async () => {
+      listener = await streams.listen({ address: config.addresses.bind, port: ports.server }, (stream) =>
+        acceptor.accept(stream),
+      );
+    },
+    start: () => server.start(),
+    prepareLeave: () => server.prepareLeave(),
+    finishLeave: async () => {
+      if (hasOthers(options.membership().members({ wan: false }), config.nodeName)) await server.finishLeave();
+    },
+    stop: async () => {
+      server.stop();
+      acceptor.close();
+      rpc.pool.close();
+      await listener?.close();
+      await close();
+    },
+  };
+}
+
+function hasOthers(members: readonly Member[], self: string): boolean {
+  return members.some(({ Name, Status }) => Name !== self && Status === memberStatus.alive);
+}
+
+async function openRaftLog(
+  options: ServerSideOptions & { readonly disk: Disk },
+  store: StateStore,
+  address: string,
+  transport: NetworkTransport,
+): Promise<{ readonly log: Consensus; close(): Promise<void> }> {
+  const { disk, config, clock, random, metrics, nodeId } = options;
+  const logger = options.logger.named('server.raft');
+  await disk.makeDirectory('');
+  const recovery = await readPeersFile(disk, raftDirectory);
+  const log = await SegmentedLog.open({ disk, directory: `${raftDirectory}/log`, logger });
+  const stable = await FileStableStore.open(disk, raftDirectory, 'term');
+  const snapshots = await DirectorySnapshotStore.open({ disk, directory: `${raftDirectory}/snapshots`, clock });
+  if (recovery !== undefined) {
+    const stateMachine = new ReplicatedState(new StateStore());
+    const stores = { log, stable, snapshots, stateMachine, logger };
+    await recoverCluster(stores, recovery, { disk, directory: raftDirectory });
+  }
+  const node = await RaftNode.start({
+    id: nodeId,
+    address,
+    timing: raftTiming(config),
+    clock,
+    random,
+    logger,
+    log,
+    stable,
+    snapshots,
+    stateMachine: new ReplicatedState(store),
+    transport,
+    onFailure: options.onFailure,
+  });
+  return { log: new RaftLog({ node, snapshots, clock, random, metrics }), close: () => node.close() };
+}
+
+function raftTiming({ raft }: Config): RaftOptions {
+  return {
+    heartbeatTimeoutMs: raft.heartbeatTimeoutMs,
+    electionTimeoutMs: raft.electionTimeoutMs,
+    leaderLeaseMs: raft.leaderLeaseTimeoutMs,
+    commitTimeoutMs,
+    appendEntriesMax,
+    snapshotIntervalMs: raft.snapshotIntervalMs,
+    snapshotThreshold: raft.snapshotThreshold,
+    trailingLogs: raft.trailingLogs,
+  };
+}
