@@ -23,6 +23,19 @@ export class Program {
     return this.#log;
   }
 
+  /** Stops it for a while (`SIGSTOP`, `SIGCONT`), or makes it do what another signal means to it. */
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** Ends it without a word and waits until it is gone. */
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await exited;
+  }
+
   /** Ends it and waits until it is gone. */
   async close(): Promise<void> {
     if (this.#child.pid === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
