@@ -11,8 +11,17 @@ import type { Query } from './query-string.ts';
  */
 const bodyBytesMax = 32 * 1024 * 1024;
 
+/** Why a wait for a client ended: it has gone, or has closed its half of the connection, or the server stops. */
+export class ClientGone extends Error {
+  constructor() {
+    super('the client has gone or the HTTP server stops');
+    this.name = 'ClientGone';
+  }
+}
+
 /**
- * Calls back once, when the connection has closed or the server stops; at once when it has stopped.
+ * Calls back once, when the client has closed its half of the connection (few do so unless they leave) or the server
+ * stops; at once when that is past.
  * @returns cancels.
  */
 export type OnGone = (socket: Socket, callback: () => void) => () => void;
@@ -97,11 +106,11 @@ export class ApiRequest {
     return this.#response.destroyed || this.socket.destroyed;
   }
 
-  /** Aborted when the client goes away before its answer, or the server stops. */
+  /** Aborted with {@link ClientGone} when the client goes away before its answer, or the server stops. */
   get signal(): AbortSignal {
     if (this.#signal === null) {
       const controller = new AbortController();
-      const abort = (): void => controller.abort(new Error('the client has gone or the HTTP server stops'));
+      const abort = (): void => controller.abort(new ClientGone());
       if (this.abandoned) abort();
       const forget = this.#onGone(this.socket, abort);
       this.#response.once('close', () => {

@@ -17,7 +17,17 @@ import { agentConnectEndpoints } from './agent-connect-endpoint.ts';
 import { aclEndpoints } from './acl-endpoint.ts';
 import { guardedAgent } from './agent-acl.ts';
 import { agentEndpoints } from './agent-endpoint.ts';
-import { type Answer, badRequest, Body, empty, type Header, HttpError, type Sink, text } from './answer.ts';
+import {
+  type Answer,
+  badRequest,
+  Body,
+  empty,
+  type Header,
+  headerValue,
+  HttpError,
+  type Sink,
+  text,
+} from './answer.ts';
 import type { Api } from './api.ts';
 import { catalogEndpoints } from './catalog-endpoint.ts';
 import { configEntryEndpoints } from './config-entry-endpoint.ts';
@@ -38,7 +48,7 @@ import { operatorEndpoints } from './operator-endpoint.ts';
 import { Pipelining } from './pipelining.ts';
 import { percentDecode, Query } from './query-string.ts';
 import { FailedRead } from './read-options.ts';
-import { ApiRequest } from './request.ts';
+import { ApiRequest, ClientGone } from './request.ts';
 import { encodePath, type Endpoint, Router } from './routes.ts';
 import { sessionEndpoints } from './session-endpoint.ts';
 import { statusEndpoints } from './status-endpoint.ts';
@@ -193,6 +203,8 @@ class Service implements HttpServer {
       },
       (incoming, response) => this.#pipelining.take(incoming, response),
     );
+    // A client that closes its half behind its last request still gets its answers.
+    Object.assign(server, { httpAllowHalfOpen: true });
     if (listener.tls === true) this.#putTlsBefore(server);
     else server.on('connection', (socket) => this.#countConnection(socket));
     server.on('clientError', (error: NodeJS.ErrnoException & { rawPacket?: Buffer }, socket) =>
@@ -287,14 +299,16 @@ class Service implements HttpServer {
 
   /** One listener per connection, however many requests wait on it (see OnGone). */
   readonly #onGone = (socket: Socket, callback: () => void): (() => void) => {
-    if (this.#stopping || socket.destroyed) {
+    if (this.#stopping || socket.destroyed || socket.readableEnded) {
       callback();
       return () => undefined;
     }
     let callbacks = this.#onGoneBySocket.get(socket);
     if (callbacks === undefined) {
       this.#onGoneBySocket.set(socket, (callbacks = new Set()));
-      socket.once('close', () => this.#tellGone(socket));
+      const tell = (): void => this.#tellGone(socket);
+      socket.once('end', tell);
+      socket.once('close', tell);
     }
     callbacks.add(callback);
     return () => callbacks.delete(callback);
@@ -361,7 +375,7 @@ class Service implements HttpServer {
   #fail(exchange: Exchange, error: unknown): void {
     const { response, socket, url } = exchange;
     // The client has gone, or we are going: nobody is left to read an answer.
-    if (this.#stopping || response.destroyed || socket.destroyed) {
+    if (this.#stopping || response.destroyed || socket.destroyed || error instanceof ClientGone) {
       response.destroy();
       return;
     }
@@ -458,7 +472,7 @@ class Service implements HttpServer {
     const cause = error instanceof FailedRead ? error.cause : error;
     if (cause instanceof HttpError || cause instanceof AgentRequestError) return this.#refusal(cause, request);
     // Nobody is left to read an answer.
-    if (this.#stopping || request.abandoned) throw cause;
+    if (this.#stopping || request.abandoned || cause instanceof ClientGone) throw cause;
     const message = cause instanceof Error ? cause.message : String(cause);
     const what = cause instanceof CallError ? 'Request error' : 'Request failed by a defect of the agent';
     this.#logger.error(what, { method: request.method, url: byteStringToUtf8(request.path), error: cause });
@@ -580,10 +594,17 @@ function canonicalName(name: string): string {
     .join('-');
 }
 
+/** A token (RFC 9110 §5.6.2): others are left out, as the peer does; Node.js would end the process over them. */
+const headerName = /^[\w!#$%&'*+.^`|~-]+$/;
+/** Headers that say where an answer ends: a value of somebody else's would cut it. */
+const framingHeaders: readonly string[] = ['Content-Length', 'Transfer-Encoding'];
+
 function commonHeaders(options: HttpOptions): readonly Header[] {
   return [
     ['Vary', 'Accept-Encoding'],
-    ...Object.entries(options.responseHeaders).map(([name, value]): Header => [canonicalName(name), value]),
+    ...Object.entries(options.responseHeaders)
+      .map(([name, value]): Header => [canonicalName(name), headerValue(value)])
+      .filter(([name]) => headerName.test(name) && !framingHeaders.includes(name)),
     ...(options.translateWanAddrs ? [['X-Consul-Translate-Addresses', 'true'] as const] : []),
   ];
 }

@@ -93,20 +93,36 @@ describe('pipelined requests', () => {
     expect(read()).toContain('405 Method Not Allowed');
   });
 
-  test('end with their connection', async () => {
-    const { harness, waiting } = await blocked();
-    const { socket } = open(harness);
-    socket.write(ask.repeat(3));
-    await waitUntil(
-      () => 'the first request',
-      () => waiting.length === 1,
-    );
+  test('of a client that has closed its half behind them are all answered', async () => {
+    const harness = await start({
+      // Later than the end of what the client says.
+      'Status.Leader': () => new Promise((resolve) => setTimeout(resolve, 5, `leader ${harness.calls.length}`)),
+    });
+    const { socket, read } = open(harness);
     const closed = once(socket, 'close');
-    socket.destroy();
+    socket.end(ask.repeat(5));
     await closed;
-    waiting[0]!('one');
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(harness.calls).toHaveLength(1);
+    expect([...read().matchAll(/leader (\d)/g)].map(([, turn]) => turn)).toEqual(['1', '2', '3', '4', '5']);
+  });
+
+  test('that would block end the connection when the client has closed its half', async () => {
+    let waiting = 0;
+    const harness = await start({
+      'Status.Leader': () => 'one',
+      'Catalog.ListNodes': (_request, signal) =>
+        new Promise((_, reject) => {
+          waiting++;
+          const give = (): void => reject(signal!.reason as Error);
+          if (signal!.aborted) give();
+          else signal!.addEventListener('abort', give);
+        }),
+    });
+    const { socket, read } = open(harness);
+    const closed = once(socket, 'close');
+    socket.end(`${ask}GET /v1/catalog/nodes?index=1 HTTP/1.1\r\nHost: x\r\n\r\n${ask}`);
+    await closed;
+    expect(read().match(/HTTP\/1\.1 200/g)).toHaveLength(1);
+    expect(waiting).toBe(1);
   });
 });
 

@@ -65,11 +65,20 @@ const silent: Logger = {
 };
 const noMetrics: Metrics = { count: () => undefined, gauge: () => undefined, sample: () => undefined };
 
-const open: HttpServer[] = [];
+const open: { readonly server: HttpServer; readonly clock: VirtualClock }[] = [];
+
+/** Longer than a server waits for its last answers when it stops (ms). */
+const stopMs = 10_000;
 
 /** Stops everything that was started; for `afterEach`. */
 export async function stopAll(): Promise<void> {
-  await Promise.all(open.splice(0).map((server) => server.stop()));
+  await Promise.all(
+    open.splice(0).map(async ({ server, clock }) => {
+      const stopped = server.stop();
+      await clock.advance(stopMs);
+      await stopped;
+    }),
+  );
 }
 
 export async function start(
@@ -129,7 +138,7 @@ export async function start(
     logger: silent,
     metrics: noMetrics,
   });
-  open.push(server);
+  open.push({ server, clock });
   const [address = ''] = await server.start(listeners);
   const port = Number(address.split(':')[1]);
   const sendTo = (method: string, path: string, options: SendOptions = {}): Promise<Reply> =>

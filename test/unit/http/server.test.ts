@@ -123,6 +123,30 @@ describe('configuration', () => {
     expect((await send('POST', '/v1/kv/x')).headers['X-Golden-Test']).toBe('yes');
   });
 
+  test('response headers that no answer can carry are left out or made so, and stop nobody', async () => {
+    const { get, send } = await start(leader, {
+      responseHeaders: {
+        'x-place': 'Tōkyō 東京',
+        'x-lines': 'a\r\nSet-Cookie: b',
+        'bad name': '1',
+        ключ: '1',
+        '': '1',
+        'content-length': '3',
+        'transfer-encoding': 'chunked',
+      },
+    });
+    const got = await get('/v1/status/leader');
+    expect(got.body).toBe('"10.0.0.1:8300"');
+    expect(own(got.headers)).toEqual({
+      Vary: 'Accept-Encoding',
+      // UTF-8, which a client reads as Latin-1.
+      'X-Place': Buffer.from('Tōkyō 東京').toString('latin1'),
+      'X-Lines': 'a  Set-Cookie: b',
+      'Content-Type': 'application/json',
+    });
+    expect((await send('PURGE', '/v1/kv/x')).status).toBe(405);
+  });
+
   test('blocked endpoints are refused before the method is looked at', async () => {
     const { send, get } = await start(leader, { blockEndpoints: ['/v1/agent/mon', '/v1/kv/'] });
     for (const path of ['/v1/agent/monitor', '/v1/kv/x']) {
@@ -325,7 +349,9 @@ describe('connections', () => {
   const waiting = (signals: AbortSignal[]) => ({
     'KVS.Get': (_: never, signal?: AbortSignal) => {
       signals.push(signal!);
-      return new Promise(() => undefined);
+      return new Promise((_resolve, reject) => {
+        signal!.addEventListener('abort', () => reject(signal!.reason as Error));
+      });
     },
   });
   const until = async (holds: () => boolean): Promise<void> => {
