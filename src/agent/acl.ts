@@ -1,7 +1,7 @@
 /** The agent's part in ACLs: its settings, its own tokens, and the rights of its master token over itself. */
-import type { Config } from '../config/index.ts';
+import { type Config, ConfigError } from '../config/index.ts';
 import type { AgentAcl } from '../http/index.ts';
-import { Authorizer, type ServerOptions } from '../server/index.ts';
+import { Authorizer, downPolicies, type RemoteAclSettings, type ServerOptions } from '../server/index.ts';
 import type { AgentTokens, AgentTokenSet } from './tokens.ts';
 
 export function aclOptions({ acl }: Config): NonNullable<ServerOptions['acl']> {
@@ -10,6 +10,24 @@ export function aclOptions({ acl }: Config): NonNullable<ServerOptions['acl']> {
     defaultPolicy: acl.defaultPolicy === 'deny' ? 'deny' : 'allow',
     keyListPolicy: acl.enableKeyListPolicy,
     masterToken: acl.tokens.master,
+  };
+}
+
+/** The same for an agent that asks servers. @throws ConfigError for an unknown `down_policy`. */
+export function remoteAclSettings({ acl }: Config): RemoteAclSettings {
+  const downPolicy = downPolicies.find((policy) => policy === acl.downPolicy);
+  if (downPolicy === undefined) {
+    throw new ConfigError(
+      `acl.down_policy cannot be ${JSON.stringify(acl.downPolicy)}: use ${downPolicies.join(', ')}`,
+    );
+  }
+  return {
+    enabled: acl.enabled,
+    defaultPolicy: acl.defaultPolicy === 'deny' ? 'deny' : 'allow',
+    downPolicy,
+    tokenTtlMs: acl.tokenTtlMs,
+    roleTtlMs: acl.roleTtlMs,
+    policyTtlMs: acl.policyTtlMs,
   };
 }
 

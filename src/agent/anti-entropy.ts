@@ -43,7 +43,7 @@ export interface SyncTokens {
   /** For the node, and for taking things off it. */
   readonly agent: () => string;
   /** The accessor of a token, to be named in logs; "" when it is not known. */
-  readonly accessorOf: (token: string) => string;
+  readonly accessorOf: (token: string) => Promise<string>;
 }
 
 export class AntiEntropy {
@@ -316,7 +316,7 @@ export class AntiEntropy {
     const blocked = await this.#blocked(() => this.#register({ Service: service, Checks: checks }, token));
     // Asking again changes nothing until somebody changes the rights: the next full sync tries it.
     state.markServiceInSync(id, service);
-    if (blocked) this.#warnBlocked('Service registration', { service: id }, token);
+    if (blocked) await this.#warnBlocked('Service registration', { service: id }, token);
     else this.#logger.info('Synced service', { service: id });
     for (const check of checks) {
       state.markCheckInSync(check.CheckID, check);
@@ -331,7 +331,7 @@ export class AntiEntropy {
     const token = local.token || this.#userToken();
     const blocked = await this.#blocked(() => this.#register({ Checks: [check] }, token));
     this.#state.markCheckInSync(id, check);
-    if (blocked) this.#warnBlocked('Check registration', { check: id }, token);
+    if (blocked) await this.#warnBlocked('Check registration', { check: id }, token);
     else this.#logger.info('Synced check', { check: id });
   }
 
@@ -339,7 +339,7 @@ export class AntiEntropy {
     const token = this.#agentToken();
     const blocked = await this.#blocked(() => this.#register({}, token));
     this.#nodeInfoInSync = true;
-    if (blocked) this.#warnBlocked('Node info update', { node: this.#node().Node }, token);
+    if (blocked) await this.#warnBlocked('Node info update', { node: this.#node().Node }, token);
     else this.#logger.info('Synced node info');
   }
 
@@ -363,8 +363,9 @@ export class AntiEntropy {
     }
   }
 
-  #warnBlocked(what: string, fields: Readonly<Record<string, unknown>>, token: string): void {
-    this.#logger.warn(`${what} blocked by ACLs`, { ...fields, accessorID: this.#acl?.accessorOf(token) ?? '' });
+  async #warnBlocked(what: string, fields: Readonly<Record<string, unknown>>, token: string): Promise<void> {
+    const accessorID = (await this.#acl?.accessorOf(token)) ?? '';
+    this.#logger.warn(`${what} blocked by ACLs`, { ...fields, accessorID });
   }
 
   async #register(
@@ -405,7 +406,7 @@ export class AntiEntropy {
         ...what,
       });
     });
-    if (blocked) this.#warnBlocked(`${kind} deregistration`, fields, token);
+    if (blocked) await this.#warnBlocked(`${kind} deregistration`, fields, token);
     return !blocked;
   }
 }

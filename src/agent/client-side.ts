@@ -7,7 +7,8 @@ import { parseConsulServer } from '../gossip/index.ts';
 import { type Member, memberStatus } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random, StreamNetwork, TlsClient } from '../ports/index.ts';
 import { createRpcClient } from '../rpc/index.ts';
-import { callServerBy, createRouter, serverMethods, type Snapshots } from '../server/index.ts';
+import { callServerBy, createRemoteResolver, createRouter, serverMethods, type Snapshots } from '../server/index.ts';
+import { remoteAclSettings } from './acl.ts';
 import type { ClusterSide } from './cluster-side.ts';
 import { createOutgoingRpc } from './outgoing-rpc.ts';
 
@@ -44,6 +45,13 @@ export function openClientSide(options: ClientSideOptions): ClusterSide {
     memberCount: options.memberCount,
     onServerUp: options.onServerUp,
   });
+  const tokens = createRemoteResolver({
+    caller: router.caller,
+    datacenter: config.datacenter,
+    settings: remoteAclSettings(config),
+    clock,
+    logger,
+  });
   const snapshots: Snapshots = {
     save: async ({ datacenter, token, stale }, signal) => {
       const request = { Op: 'save', Datacenter: datacenter, Token: token, AllowStale: stale } as const;
@@ -64,8 +72,8 @@ export function openClientSide(options: ClientSideOptions): ClusterSide {
   return {
     caller: router.caller,
     snapshots,
-    resolveToken: () => Promise.resolve(null),
-    accessorOf: () => '',
+    resolveToken: (secret) => tokens.resolveToken(secret),
+    accessorOf: (secret) => tokens.accessorOf(secret),
     stats: () => ({
       consul: { ...router.stats(), acl: config.acl.enabled ? 'enabled' : 'disabled' },
     }),

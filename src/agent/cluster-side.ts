@@ -17,7 +17,7 @@ export interface ClusterSide {
    */
   resolveToken(secret: string): Promise<Authorizer | null>;
   /** The accessor of a token, to be named in logs; "" when it is not known. */
-  accessorOf(secret: string): string;
+  accessorOf(secret: string): Promise<string>;
   /** The sections `consul` and, of a server, `raft` of `info`. */
   stats(): AgentSelf['Stats'];
   /** Gossip says something about members. Called inside gossip's step: returns at once and does not throw. */

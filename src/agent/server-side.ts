@@ -179,7 +179,7 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
     snapshots: server.snapshots,
     // oxlint-disable-next-line require-await -- a failure must become a rejection, and nothing here waits
     resolveToken: async (secret) => server.resolveToken(secret),
-    accessorOf: (secret) => server.accessorOf(secret),
+    accessorOf: (secret) => Promise.resolve(server.accessorOf(secret)),
     stats: () => server.stats(),
     membersChanged: ({ type, members }, pool) => {
       if (pool !== 'lan') return;
