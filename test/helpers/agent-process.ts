@@ -14,6 +14,9 @@ const bundle = resolve(import.meta.dirname, '../../dist/portolan.js');
 const startLimitMs = 20_000;
 /** Longest orderly end (ms). */
 const stopLimitMs = 20_000;
+/** How far below its HTTP port an agent's other ports are. */
+const serfLanBelowHttp = 10_000;
+const serverBelowHttp = 8_000;
 /** One DNS answer over loopback (ms). */
 const dnsLimitMs = 2_000;
 
@@ -88,6 +91,10 @@ export class AgentProcess {
       `-http-port=${ports.http}`,
       `-dns-port=${ports.dns}`,
       '-grpc-port=-1',
+      // Next to those of HTTP, so that agents side by side do not meet; nobody joins them through the WAN.
+      `-serf-lan-port=${ports.http - serfLanBelowHttp}`,
+      `-server-port=${ports.http - serverBelowHttp}`,
+      '-serf-wan-port=-1',
       `-client=${this.address === '127.0.0.1' ? '127.0.0.1' : '0.0.0.0'}`,
       `-data-dir=${this.dataDir}`,
       ...args,
