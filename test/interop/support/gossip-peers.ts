@@ -1,4 +1,4 @@
-/** Real members of gossip pools, each a process on a loopback address of its own. */
+/** Real members of gossip pools, each a process on an address of its own: of loopback, or of a network namespace. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
@@ -25,16 +25,28 @@ export async function hasProgram(name: 'serf' | 'consul'): Promise<boolean> {
   );
 }
 
+export interface PeerOptions {
+  readonly name: string;
+  readonly address: string;
+  /** For the files it writes. */
+  readonly directory: string;
+  /** More flags of its `agent`. */
+  readonly args?: readonly string[];
+  /** What goes before a command so that it runs in the network namespace of the address; default: nothing. */
+  readonly enter?: readonly string[];
+}
+
 class Peer {
   readonly name: string;
   readonly address: string;
   readonly #child: ChildProcess;
   #log = '';
 
-  constructor(binary: string, args: readonly string[], name: string, address: string) {
+  constructor(binary: string, args: readonly string[], { name, address, enter = [] }: PeerOptions) {
     this.name = name;
     this.address = address;
-    this.#child = spawn(binaryOf(binary), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const [file, ...rest] = [...enter, binaryOf(binary), ...args];
+    this.#child = spawn(file!, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
       stream.on('data', (chunk: Buffer) => (this.#log += chunk.toString()));
     }
@@ -44,6 +56,10 @@ class Peer {
     return this.#log;
   }
 
+  get hasExited(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
   /** Sends a signal to the process, by its id. */
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
@@ -51,7 +67,7 @@ class Peer {
 
   /** Ends it without a word and waits until it is gone. */
   async kill(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    if (this.hasExited) return;
     const exited = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
     await exited;
@@ -61,14 +77,7 @@ class Peer {
 export class SerfPeer extends Peer {
   readonly #directory: string;
 
-  /** @param options.args more flags of `serf agent`. */
-  static async start(options: {
-    readonly name: string;
-    readonly address: string;
-    /** For the files it writes. */
-    readonly directory: string;
-    readonly args?: readonly string[];
-  }): Promise<SerfPeer> {
+  static async start(options: PeerOptions): Promise<SerfPeer> {
     const { name, address, directory, args = [] } = options;
     const peer = new SerfPeer(
       'serf',
@@ -82,9 +91,7 @@ export class SerfPeer extends Peer {
         `-event-handler=query:uptime=echo "up $SERF_SELF_NAME $(cat)"`,
         ...args,
       ],
-      name,
-      address,
-      directory,
+      options,
     );
     await waitUntil(`serf agent ${name} to answer`, () =>
       peer.members().then(
@@ -95,9 +102,9 @@ export class SerfPeer extends Peer {
     return peer;
   }
 
-  private constructor(binary: string, args: readonly string[], name: string, address: string, directory: string) {
-    super(binary, args, name, address);
-    this.#directory = directory;
+  private constructor(binary: string, args: readonly string[], options: PeerOptions) {
+    super(binary, args, options);
+    this.#directory = options.directory;
   }
 
   /** `serf COMMAND`, its standard output. */
@@ -134,14 +141,7 @@ export class SerfPeer extends Peer {
 const consulStatus = ['none', 'alive', 'leaving', 'left', 'failed'];
 
 export class ConsulPeer extends Peer {
-  /** @param options.args more flags of `consul agent`. */
-  static async start(options: {
-    readonly name: string;
-    readonly address: string;
-    /** For its data. */
-    readonly directory: string;
-    readonly args?: readonly string[];
-  }): Promise<ConsulPeer> {
+  static async start(options: PeerOptions): Promise<ConsulPeer> {
     const { name, address, directory, args = [] } = options;
     const peer = new ConsulPeer(
       'consul',
@@ -156,8 +156,7 @@ export class ConsulPeer extends Peer {
         '-hcl=disable_update_check = true',
         ...args,
       ],
-      name,
-      address,
+      options,
     );
     await waitUntil(`consul agent ${name} to answer`, () =>
       peer.members().then(
