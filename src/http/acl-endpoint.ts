@@ -414,6 +414,8 @@ async function authorizeMany(api: Api, request: ApiRequest): Promise<Answer> {
     if (!(error instanceof GoJsonError || error instanceof DecodeError)) throw error;
     throw badRequest(`Failed to decode request body: ${error.message}`);
   }
+  // An unknown token is refused here, as any other request to the agent would be.
+  await authorize(api, request);
   try {
     const answers = await api.caller.call('ACL.Authorize', { ...target(api, request), Requests });
     return json(

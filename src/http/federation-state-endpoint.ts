@@ -36,11 +36,15 @@ async function gateways(api: Api, request: ApiRequest): Promise<Answer> {
 
 async function get(api: Api, request: ApiRequest): Promise<Answer> {
   const options = parseReadOptions(request, api.options());
-  const TargetDatacenter = request.name;
-  if (TargetDatacenter === '') throw badRequest('Missing datacenter name');
+  if (request.name === '') throw badRequest('Missing datacenter name');
   const signal = readSignal(request, options);
   const { reply } = await readWithMeta(options, (query) =>
-    api.caller.call('FederationState.Get', { ...query, TargetDatacenter }, signal),
+    // Sic: which one is asked about stands where other calls say who is asked.
+    api.caller.call(
+      'FederationState.Get',
+      { ...query, Datacenter: request.name, TargetDatacenter: query.Datacenter },
+      signal,
+    ),
   );
   if (reply.State === null) return empty(404);
   const { Index, LastContact, KnownLeader } = reply;

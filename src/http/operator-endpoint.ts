@@ -1,7 +1,7 @@
 /** `/v1/operator/`: the servers themselves (reference/http-api.md §9.8). */
 import { formatGoDuration } from '../codec/index.ts';
 import type { AutopilotConfig } from '../model/index.ts';
-import { type Answer, badRequest, empty, HttpError, json } from './answer.ts';
+import { type Answer, badRequest, empty, HttpError, json, textType } from './answer.ts';
 import type { Api } from './api.ts';
 import { bool, decodeBody, durationNs, ignored, int, string, struct } from './decode.ts';
 import { parseUint64, toIndex } from './kv-endpoint.ts';
@@ -114,20 +114,27 @@ async function serverHealth(api: Api, request: ApiRequest): Promise<Answer> {
   const shown = {
     Healthy: health.Healthy,
     FailureTolerance: health.FailureTolerance,
-    Servers: health.Servers.map((server) => ({
-      ID: server.ID,
-      Name: server.Name,
-      Address: server.Address,
-      SerfStatus: server.SerfStatus,
-      Version: server.Version,
-      Leader: server.Leader,
-      LastContact: formatGoDuration(server.LastContact),
-      LastTerm: server.LastTerm,
-      LastIndex: server.LastIndex,
-      Healthy: server.Healthy,
-      Voter: server.Voter,
-      StableSince: new Date(server.StableSince).toISOString(),
-    })),
+    // Before anything was measured there is no list.
+    Servers:
+      health.Servers.length === 0
+        ? null
+        : health.Servers.map((server) => ({
+            ID: server.ID,
+            Name: server.Name,
+            Address: server.Address,
+            SerfStatus: server.SerfStatus,
+            Version: server.Version,
+            Leader: server.Leader,
+            LastContact: formatGoDuration(server.LastContact),
+            LastTerm: server.LastTerm,
+            LastIndex: server.LastIndex,
+            Healthy: server.Healthy,
+            Voter: server.Voter,
+            StableSince: new Date(server.StableSince).toISOString(),
+          })),
   };
-  return json(request, shown, [], health.Healthy ? 200 : 429);
+  if (health.Healthy) return json(request, shown);
+  const answer = json(request, shown, [], 429);
+  // Sic: the peer says the status before it knows what the body is.
+  return { ...answer, headers: [['Content-Type', textType]] };
 }

@@ -272,7 +272,8 @@ async function orNotFound<T>(read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (error) {
     const cause = error instanceof FailedRead ? error.cause : error;
-    if (cause instanceof CallError && cause.message === queryNotFound) throw new HttpError(404, queryNotFound);
+    // A text that has come through other servers has something before it.
+    if (cause instanceof CallError && cause.message.includes(queryNotFound)) throw new HttpError(404, cause.message);
     throw error;
   }
 }

@@ -9,7 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { BlockList, isIP, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ByteString, byteStringToUtf8, invariant } from '../lib/index.ts';
-import { CallError } from '../model/index.ts';
+import { CallError, rpcRateLimitExceeded } from '../model/index.ts';
 import type { CachedCaller, NamedCaller } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
 import { type AgentDoor, AgentRequestError } from './agent-door.ts';
@@ -474,6 +474,8 @@ class Service implements HttpServer {
     // Nobody is left to read an answer.
     if (this.#stopping || request.abandoned || cause instanceof ClientGone) throw cause;
     const message = cause instanceof Error ? cause.message : String(cause);
+    // A limit of this agent, told by the status alone.
+    if (message === rpcRateLimitExceeded) return empty(429, headers);
     const what = cause instanceof CallError ? 'Request error' : 'Request failed by a defect of the agent';
     this.#logger.error(what, { method: request.method, url: byteStringToUtf8(request.path), error: cause });
     const forbidden = message.includes('Permission denied') || message.includes('ACL not found');

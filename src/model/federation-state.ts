@@ -20,7 +20,7 @@ export interface FederationStateRequest extends WriteRequest {
 }
 
 export interface FederationStateQuery extends DCRequest {
-  /** Whose state. */
+  /** Who is asked. Sic: `Datacenter` is whose state is asked for, contrary to all other calls. */
   readonly TargetDatacenter: string;
 }
 

@@ -2,6 +2,7 @@ export * from './acl.ts';
 export type * from './acl-calls.ts';
 export type * from './cached-caller.ts';
 export * from './catalog.ts';
+export * from './call-errors.ts';
 export * from './calls.ts';
 export * from './coordinate.ts';
 export * from './config-entry.ts';

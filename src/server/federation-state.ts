@@ -27,11 +27,11 @@ export function federationStateHandlers(endpoint: Endpoint): Handlers<Calls> {
       return (await log.propose({ type: 'FederationState', request })) ?? false;
     },
     'FederationState.Get': (request, signal) => {
-      requireDatacenter(endpoint, request);
+      requireDatacenter(endpoint, { Datacenter: request.TargetDatacenter });
       return queries.run(
         request,
         (watch) => {
-          const { index, result } = store.federationStates.get(request.TargetDatacenter, watch);
+          const { index, result } = store.federationStates.get(request.Datacenter, watch);
           return { ...queryMeta(endpoint, index), State: result ?? null };
         },
         signal,

@@ -3,7 +3,13 @@
  * leader; here also where it is certain that nothing was done, and reads wherever a connection was lost: another
  * server may well answer.
  */
-import { CallError, type CallName, type ServerCallName } from '../../model/index.ts';
+import {
+  CallError,
+  type CallName,
+  noKnownServers,
+  rpcRateLimitExceeded,
+  type ServerCallName,
+} from '../../model/index.ts';
 import { mayRetry, RpcError } from '../../rpc/index.ts';
 
 /** Calls that change something: done twice they may do it twice. */
@@ -78,11 +84,14 @@ export function nextTry(error: unknown, read: boolean): 'elsewhere' | 'later' | 
   return answered ? 'later' : 'elsewhere';
 }
 
+/** Said where there is nobody to ask, whatever is asked. */
+const nobody = ['No cluster leader', noKnownServers, rpcRateLimitExceeded];
+
 /** Whether a server, and not what was asked of it, is the reason: the next call should go to another. */
 export function isServersFault(error: unknown): boolean {
   const cause = error instanceof CallError ? error.cause : error;
   if (!(cause instanceof RpcError)) {
-    return error instanceof CallError && /No cluster leader|No known Consul servers|RPC rate limit/.test(error.message);
+    return error instanceof CallError && nobody.some((text) => error.message.includes(text));
   }
   if (cause.kind === 'aborted') return false;
   return cause.kind !== 'server' || nextTry(cause, true) !== 'never';

@@ -5,7 +5,7 @@
  */
 import type { ConsulServer } from '../../gossip/index.ts';
 import { hostPort } from '../../lib/index.ts';
-import { CallError } from '../../model/index.ts';
+import { CallError, noKnownServers, rpcRateLimitExceeded } from '../../model/index.ts';
 import { type Clock, type Logger, type Metrics, type Random, sleep, type Timer } from '../../ports/index.ts';
 import {
   type Archive,
@@ -215,12 +215,12 @@ class ClientRouter implements Router {
     const server = this.#list.next(tried);
     if (server === undefined) {
       this.#managerLogger.warn('No servers available');
-      throw new CallError('No known Consul servers');
+      throw new CallError(noKnownServers);
     }
     metrics.count(['client', 'rpc']);
     if (!this.#limit.take()) {
       metrics.count(['client', 'rpc', 'exceeded']);
-      throw new CallError('RPC rate limit exceeded');
+      throw new CallError(rpcRateLimitExceeded);
     }
     return server;
   }

@@ -42,7 +42,7 @@ export class RealCluster {
   /** Starts servers on `addresses` and waits until all of them know their leader. */
   async startServers(addresses: readonly string[]): Promise<void> {
     const first = addresses.map((address, at) =>
-      this.#start(`server-${at + 1}`, address, { server: true, bootstrap_expect: addresses.length }, addresses),
+      this.start(`server-${at + 1}`, address, { server: true, bootstrap_expect: addresses.length }, addresses),
     );
     await Promise.all(first.map((member) => this.ready(member)));
   }
@@ -50,7 +50,7 @@ export class RealCluster {
   /** Starts a client agent that joins the servers. */
   async startClient(name: string, address: string, settings: Settings = {}): Promise<RealMember> {
     const servers = this.members.map((member) => member.address);
-    const member = this.#start(name, address, settings, servers);
+    const member = this.start(name, address, settings, servers);
     await this.ready(member);
     return member;
   }
@@ -86,7 +86,8 @@ export class RealCluster {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  #start(name: string, address: string, settings: Settings, join_: readonly string[]): RealMember {
+  /** Starts a member that joins the servers, and does not wait for it. */
+  start(name: string, address: string, settings: Settings = {}, others = this.#addresses()): RealMember {
     const directory = join(this.#directory, name);
     mkdirSync(directory);
     const { server, http, serfLan, serfWan, dns } = this.#ports;
@@ -96,7 +97,7 @@ export class RealCluster {
       data_dir: join(directory, 'data'),
       bind_addr: address,
       client_addr: address,
-      retry_join: join_.map((other) => `${other}:${serfLan}`),
+      retry_join: others.map((other) => `${other}:${serfLan}`),
       retry_interval: '1s',
       ports: { server, http, serf_lan: serfLan, serf_wan: serfWan, dns, grpc: -1 },
       performance: { raft_multiplier: 1 },
@@ -115,6 +116,10 @@ export class RealCluster {
     };
     this.members.push(member);
     return member;
+  }
+
+  #addresses(): readonly string[] {
+    return this.members.map(({ address }) => address);
   }
 
   #run(name: string): Program {

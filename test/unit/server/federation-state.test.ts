@@ -14,7 +14,9 @@ const gateway = (Node: string): Promise<null> =>
     Address: '192.0.2.1',
     Service: { Kind: 'mesh-gateway', ID: 'mesh', Service: 'mesh', Port: 443 } as unknown as NodeService,
   });
-const own = async () => (await single.call('FederationState.Get', { TargetDatacenter: 'dc1' })).State;
+const stateOf = async (Datacenter: string) =>
+  (await single.server.caller.call('FederationState.Get', { Datacenter, TargetDatacenter: 'dc1' })).State;
+const own = () => stateOf('dc1');
 
 describe('the state of the own datacenter', () => {
   test('is written by the first leader, also without gateways', async () => {
@@ -57,8 +59,7 @@ describe('the state of the own datacenter', () => {
 test('another datacenter can be written and deleted; an unknown one is none', async () => {
   const State = { Datacenter: 'dc2', MeshGateways: null, UpdatedAt: '2026-01-01T00:00:00Z', PrimaryModifyIndex: 7 };
   expect(await single.call('FederationState.Apply', { Op: 'upsert', State })).toBe(true);
-  const get = async () => (await single.call('FederationState.Get', { TargetDatacenter: 'dc2' })).State;
-  expect(await get()).toMatchObject(State);
+  expect(await stateOf('dc2')).toMatchObject(State);
   expect(await single.call('FederationState.Apply', { Op: 'delete', State })).toBe(false);
-  expect(await get()).toBe(null);
+  expect(await stateOf('dc2')).toBe(null);
 });
