@@ -8,6 +8,7 @@ import {
   type CheckDefinition,
   checkDefinitionProblem,
   type CheckStatus,
+  type HealthCheck,
   healthCheckFilterFields,
   isCheckStatus,
   type NodeService,
@@ -16,16 +17,17 @@ import {
   serviceDefinitionProblem,
 } from '../model/index.ts';
 import { type LogLevel, sleep } from '../ports/index.ts';
+import type { Authorizer } from '../server/index.ts';
 import { authorize, requireCheckRegistration, requireRegistration, seesLocalCheck } from './agent-acl.ts';
 import { agentHealthEndpoints } from './agent-health-endpoint.ts';
 import { setAgentToken } from './agent-token-endpoint.ts';
-import { type Answer, badRequest, Body, empty, HttpError, json, text } from './answer.ts';
+import { type Answer, badRequest, Body, empty, HttpError, json, jsonBody, text } from './answer.ts';
 import type { Api } from './api.ts';
 import { decodeBody, string, struct } from './decode.ts';
 import { checkDefinitionBody, serviceDefinitionBody } from './definition-body.ts';
 import { collectHostInfo } from './host-info.ts';
 import { parseBool, parseReadOptions, parseWaitMs } from './read-options.ts';
-import { agentServiceView, checkView } from './record-json.ts';
+import { agentServiceView, checkView, MapEncoder } from './record-json.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint, Handler } from './routes.ts';
 
@@ -61,9 +63,7 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
       agent.setNodeMaintenance(parseEnable(request), request.query.get('reason'), request.token),
     ),
     { pattern: '/v1/agent/token/', methods: { PUT: (request) => setAgentToken(api, request) } },
-    get('/v1/agent/services', (request) => listServices(api, request)),
     get('/v1/agent/service/', (request) => readService(api, request)),
-    get('/v1/agent/checks', (request) => listChecks(api, request)),
     put('/v1/agent/service/register', (request) => registerService(api, request)),
     put('/v1/agent/service/deregister/', async (request) => {
       if (request.name === '') throw new HttpError(500, 'ServiceID missing');
@@ -83,6 +83,7 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
     ttl('/v1/agent/check/warn/', 'warning'),
     ttl('/v1/agent/check/fail/', 'critical'),
     put('/v1/agent/check/update/', (request) => updateCheck(api, request)),
+    ...localLists(api),
     ...agentHealthEndpoints(api),
   ];
 }
@@ -147,45 +148,73 @@ function monitor(api: Api, request: ApiRequest): Answer {
   };
 }
 
-async function listServices(api: Api, request: ApiRequest): Promise<Answer> {
-  const authorizer = await authorize(api, request);
+const localServices = new MapEncoder<NodeService>((service) => agentServiceView(service));
+const localChecks = new MapEncoder<HealthCheck>((check) => checkView({ ...check, CreateIndex: 0, ModifyIndex: 0 }));
+
+/** The records as they are now; the same map until one of them changes, so that its JSON is remembered. */
+function snapshot<T>(api: Api, records: () => ReadonlyMap<string, T>): () => ReadonlyMap<string, T> {
+  let copy: ReadonlyMap<string, T> | null = null;
+  api.agent.onLocalChange(() => (copy = null));
+  return () => (copy ??= new Map(records()));
+}
+
+function only<T>(records: ReadonlyMap<string, T>, keep: (record: T) => boolean): ReadonlyMap<string, T> {
+  return new Map([...records].filter(([, record]) => keep(record)));
+}
+
+function localLists(api: Api): readonly Endpoint[] {
+  const services = snapshot(api, () => api.agent.services());
+  const checks = snapshot(api, () => api.agent.checks());
+  const get = (pattern: string, list: (request: ApiRequest, authorizer: Authorizer | null) => Answer): Endpoint => ({
+    pattern,
+    methods: {
+      GET: (request) =>
+        api.agent.acl?.enabled === true
+          ? authorize(api, request).then((authorizer) => list(request, authorizer))
+          : list(request, null),
+    },
+  });
+  return [
+    get('/v1/agent/services', (request, authorizer) => listServices(request, authorizer, services())),
+    get('/v1/agent/checks', (request, authorizer) => listChecks(request, authorizer, checks())),
+  ];
+}
+
+function listServices(
+  request: ApiRequest,
+  authorizer: Authorizer | null,
+  all: ReadonlyMap<string, NodeService>,
+): Answer {
   const filter = request.query.get('filter');
-  let services: Iterable<readonly [string, NodeService]> = api.agent.services();
+  let services = all;
   if (filter !== '') {
     try {
-      const matches = compileFilter(filter, nodeServiceFilterFields);
-      services = [...services].filter(([, service]) => matches(service));
+      services = only(services, compileFilter(filter, nodeServiceFilterFields));
     } catch (error) {
       if (!(error instanceof FilterError)) throw error;
       throw new HttpError(500, `Failed to create boolean expression evaluator: ${error.message}`);
     }
   }
-  if (authorizer !== null)
-    services = [...services].filter(([, { Service }]) => authorizer.may('service:read', Service));
-  return json(request, new Map([...services].map(([id, service]) => [id, agentServiceView(service)])));
+  if (authorizer !== null) services = only(services, ({ Service }) => authorizer.may('service:read', Service));
+  return jsonBody(localServices.body(services, request));
 }
 
-async function listChecks(api: Api, request: ApiRequest): Promise<Answer> {
-  const authorizer = await authorize(api, request);
+function listChecks(request: ApiRequest, authorizer: Authorizer | null, all: ReadonlyMap<string, HealthCheck>): Answer {
   const filter = request.query.get('filter');
-  let checks = [...api.agent.checks()].filter(([, check]) => authorizer === null || seesLocalCheck(authorizer, check));
+  let checks = authorizer === null ? all : only(all, (check) => seesLocalCheck(authorizer, check));
   if (filter !== '') {
     try {
-      const matches = compileFilter(filter, healthCheckFilterFields);
-      checks = checks.filter(([, check]) => matches(check));
+      checks = only(checks, compileFilter(filter, healthCheckFilterFields));
     } catch (error) {
       if (!(error instanceof FilterError)) throw error;
       // Consul compiles this one without a type: selectors are looked at only when there is something to look into.
       if (!error.message.startsWith('Selector ')) {
         throw new HttpError(500, `Failed to create boolean expression evaluator: ${error.message}`);
       }
-      if (checks.length > 0) throw new HttpError(500, error.message);
+      if (checks.size > 0) throw new HttpError(500, error.message);
     }
   }
-  return json(
-    request,
-    new Map(checks.map(([id, check]) => [id, checkView({ ...check, CreateIndex: 0, ModifyIndex: 0 })])),
-  );
+  return jsonBody(localChecks.body(checks, request));
 }
 
 const contentHashes = new WeakMap<NodeService, string>();

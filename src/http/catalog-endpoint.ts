@@ -1,4 +1,5 @@
 /** `/v1/catalog/`: what is registered, and registering it by hand (reference/http-api.md §9.2). */
+import { encodeGoJson } from '../codec/index.ts';
 import type { DeregisterRequest, Node, NodeService, RegisterRequest, ServiceSpecificRequest } from '../model/index.ts';
 import { type Answer, HttpError, json, jsonBody } from './answer.ts';
 import type { Api } from './api.ts';
@@ -14,12 +15,15 @@ import {
   readSignal,
   readWithMeta,
 } from './read-options.ts';
-import { ListEncoder, nodeView, serviceNodeView, serviceView } from './record-json.ts';
+import { BodyEncoder, ListEncoder, nodeView, serviceNodeView, serviceView } from './record-json.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint, Handler } from './routes.ts';
 
 const nodes = new ListEncoder(nodeView);
 const serviceNodes = new ListEncoder(serviceNodeView);
+const tagsByService = new BodyEncoder((services: Readonly<Record<string, readonly string[]>>, layout) =>
+  encodeGoJson(new Map(Object.entries(services)), layout),
+);
 
 export function catalogEndpoints(api: Api): readonly Endpoint[] {
   const get = (pattern: string, handler: (api: Api, request: ApiRequest) => Promise<Answer>): Endpoint => ({
@@ -92,7 +96,7 @@ async function listServices(api: Api, request: ApiRequest): Promise<Answer> {
     (query) => ({ ...query, ...filters }),
     signal,
   );
-  return json(request, new Map(Object.entries(reply.Services)), [...metaHeaders(reply, consistency), ...headers]);
+  return jsonBody(tagsByService.body(reply.Services, request), [...metaHeaders(reply, consistency), ...headers]);
 }
 
 async function listServiceNodes(api: Api, request: ApiRequest, connect: boolean): Promise<Answer> {

@@ -3,7 +3,7 @@
  * [], and in which order they stand. Records are immutable, so the text of each, and of whole lists of them, is made
  * once and kept beside it (DESIGN rule 4): an unchanged answer costs one write.
  */
-import { encodeGoJson, formatGoDuration } from '../codec/index.ts';
+import { encodeGoJson, encodeGoJsonString, formatGoDuration } from '../codec/index.ts';
 import { byteStringToUtf8 } from '../lib/index.ts';
 import type {
   CheckServiceNode,
@@ -20,7 +20,7 @@ import type {
   Upstream,
   Weights,
 } from '../model/index.ts';
-import { Body } from './answer.ts';
+import { Body, type WithLayout } from './answer.ts';
 
 /** Turns a record into the object whose fields are written, in order; undefined fields are left out. */
 type View<T> = (record: T) => Readonly<Record<string, unknown>>;
@@ -69,7 +69,7 @@ export const serviceView: View<NodeService> = (service) => ({
 });
 
 /** `agent/services` and `agent/service/:id`: no indexes, proxies and native ones only say so where they are. */
-export function agentServiceView(service: NodeService, contentHash?: string): unknown {
+export function agentServiceView(service: NodeService, contentHash?: string): Readonly<Record<string, unknown>> {
   return {
     Kind: nonEmpty(service.Kind),
     ID: service.ID,
@@ -254,38 +254,53 @@ export const kvView: View<DirEntry> = (entry) => ({
   ModifyIndex: entry.ModifyIndex,
 });
 
-/** The JSON of lists of one kind of record, remembered per record and per list for as long as those live. */
-export class ListEncoder<T extends object> {
-  readonly #view: View<T>;
-  readonly #records = new WeakMap<T, string>();
-  readonly #compact = new WeakMap<readonly T[], Body>();
-  readonly #pretty = new WeakMap<readonly T[], Body>();
+/** The body made of a value that never changes, kept for as long as that value lives; so it needs no bound. */
+export class BodyEncoder<T extends object> {
+  readonly #encode: (value: T, layout: WithLayout) => string;
+  readonly #compact = new WeakMap<T, Body>();
+  readonly #pretty = new WeakMap<T, Body>();
 
-  constructor(view: View<T>) {
-    this.#view = view;
+  constructor(encode: (value: T, layout: WithLayout) => string) {
+    this.#encode = encode;
   }
 
-  /** The body of the whole list; `list` must never change afterwards. */
-  body(list: readonly T[], { pretty }: { readonly pretty: boolean }): Body {
-    const bodies = pretty ? this.#pretty : this.#compact;
-    let body = bodies.get(list);
-    if (body === undefined) {
-      body = new Body(
-        pretty
-          ? encodeGoJson(list.map(this.#view), { pretty })
-          : `[${list.map((record) => this.#encoded(record)).join(',')}]`,
-      );
-      bodies.set(list, body);
-    }
+  /** `value` must never change afterwards. */
+  body(value: T, layout: WithLayout): Body {
+    const bodies = layout.pretty ? this.#pretty : this.#compact;
+    let body = bodies.get(value);
+    if (body === undefined) bodies.set(value, (body = new Body(this.#encode(value, layout))));
     return body;
   }
+}
 
-  #encoded(record: T): string {
-    let text = this.#records.get(record);
-    if (text === undefined) {
-      text = encodeGoJson(this.#view(record));
-      this.#records.set(record, text);
-    }
+/** Encodes records, each once: a list of which one has changed costs that one and the joining. */
+function remembered<T extends object>(view: View<T>): (record: T) => string {
+  const texts = new WeakMap<T, string>();
+  return (record) => {
+    let text = texts.get(record);
+    if (text === undefined) texts.set(record, (text = encodeGoJson(view(record))));
     return text;
+  };
+}
+
+/** Lists of one kind of record. */
+export class ListEncoder<T extends object> extends BodyEncoder<readonly T[]> {
+  constructor(view: View<T>) {
+    const encoded = remembered(view);
+    super((list, { pretty }) =>
+      pretty ? encodeGoJson(list.map(view), { pretty }) : `[${list.map(encoded).join(',')}]`,
+    );
+  }
+}
+
+/** One kind of record by ID. */
+export class MapEncoder<T extends object> extends BodyEncoder<ReadonlyMap<string, T>> {
+  constructor(view: View<T>) {
+    const encoded = remembered(view);
+    super((records, { pretty }) => {
+      if (pretty) return encodeGoJson(new Map([...records].map(([id, record]) => [id, view(record)])), { pretty });
+      const fields = [...records.keys()].sort().map((id) => `${encodeGoJsonString(id)}:${encoded(records.get(id)!)}`);
+      return `{${fields.join(',')}}`;
+    });
   }
 }

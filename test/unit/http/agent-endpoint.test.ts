@@ -41,6 +41,7 @@ const check = (parts: Partial<HealthCheck> = {}): HealthCheck => ({
 function withService(harness: Harness, ...checks: HealthCheck[]): void {
   harness.services.set('web-1', service());
   for (const each of checks) harness.checks.set(each.CheckID, each);
+  harness.changed();
 }
 
 describe('registering', () => {
@@ -208,6 +209,18 @@ describe('reading', () => {
       status: 500,
       body: 'Failed to create boolean expression evaluator: Selector "Bogus" is not valid',
     });
+  });
+
+  test('a list shows a change at once', async () => {
+    const harness = await start();
+    withService(harness, check());
+    expect((await harness.get('/v1/agent/services')).body).toContain('"Port":80');
+    expect((await harness.get('/v1/agent/checks')).body).toContain('"Status":"passing"');
+    harness.services.set('web-1', service({ Port: 81 }));
+    harness.checks.set('c1', check({ Status: 'critical' }));
+    harness.changed();
+    expect((await harness.get('/v1/agent/services')).body).toContain('"Port":81');
+    expect((await harness.get('/v1/agent/checks')).body).toContain('"Status":"critical"');
   });
 
   test('an unknown selector over checks fails only where there is a check', async () => {
