@@ -9,6 +9,7 @@ import type { Clock, Logger, Metrics, Random, StreamNetwork, TlsClient } from '.
 import { createRpcClient } from '../rpc/index.ts';
 import { callServerBy, createRemoteResolver, createRouter, serverMethods, type Snapshots } from '../server/index.ts';
 import { remoteAclSettings } from './acl.ts';
+import type { AutoEncrypt } from './auto-encrypt.ts';
 import type { ClusterSide } from './cluster-side.ts';
 import { createOutgoingRpc } from './outgoing-rpc.ts';
 
@@ -21,6 +22,8 @@ export interface ClientSideOptions {
   readonly metrics: Metrics;
   readonly streams: StreamNetwork;
   readonly tls: TlsClient;
+  /** With `auto_encrypt.tls`. */
+  readonly autoEncrypt: AutoEncrypt | undefined;
   /** Members of the LAN pool that are alive. */
   readonly memberCount: () => number;
   /** A server has come, or has come back. */
@@ -30,7 +33,7 @@ export interface ClientSideOptions {
 export function openClientSide(options: ClientSideOptions): ClusterSide {
   const { clock, random, logger, metrics, streams, tls } = options;
   const config = options.config();
-  const rpc = createOutgoingRpc(config, { clock, streams, tls });
+  const rpc = createOutgoingRpc(config, { clock, streams, tls }, options.autoEncrypt);
   const router = createRouter({
     clock,
     random,
@@ -84,14 +87,16 @@ export function openClientSide(options: ClientSideOptions): ClusterSide {
         else see(member);
       }
     },
-    listen: () => Promise.resolve(),
+    prepare: async () => options.autoEncrypt?.obtain(),
     start: () => {
       router.start();
+      void options.autoEncrypt?.keep(router.caller);
       return Promise.resolve();
     },
     prepareLeave: () => Promise.resolve(),
     finishLeave: () => Promise.resolve(),
     stop: () => {
+      options.autoEncrypt?.stop();
       router.stop();
       rpc.pool.close();
       return Promise.resolve();

@@ -22,8 +22,11 @@ export interface ClusterSide {
   stats(): AgentSelf['Stats'];
   /** Gossip says something about members. Called inside gossip's step: returns at once and does not throw. */
   membersChanged(event: MemberEvent, pool: PoolKind): void;
-  /** Opens port 8300, if this is a server: whoever hears of it by gossip can call it. */
-  listen(): Promise<void>;
+  /**
+   * What must be before gossip: a server opens port 8300, for whoever hears of it will call it; a client gets its
+   * certificate, if servers are to sign it.
+   */
+  prepare(): Promise<void>;
   /** Takes up work; gossip has begun by then. */
   start(): Promise<void>;
   /** Before gossip leaves. */

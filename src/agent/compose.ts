@@ -62,11 +62,13 @@ import {
   validateRegistratorOptions,
 } from '../registrator/index.ts';
 import { AdvertisedAddress } from './advertised-address.ts';
+import { addressBytesOf } from '../gossip/index.ts';
 import { agentAcl, tokensOf } from './acl.ts';
 import { Agent, compatibleVersion } from './agent.ts';
 import { AgentCache } from './agent-cache.ts';
 import { createAliasSource } from './alias-source.ts';
 import { AntiEntropy } from './anti-entropy.ts';
+import { AutoEncrypt, serverHosts, signByServers } from './auto-encrypt.ts';
 import { bannerLines } from './banner.ts';
 import { openClientSide } from './client-side.ts';
 import type { ClusterSide } from './cluster-side.ts';
@@ -267,7 +269,11 @@ class RunningAgent {
     });
     let tlsFiles = readTlsFiles(config);
     const tlsSettings = {
-      identity: () => ({ ca: tlsFiles.ca.join('\n'), cert: tlsFiles.cert, key: tlsFiles.key }),
+      identity: () => {
+        const own = { ca: tlsFiles.ca.join('\n'), cert: tlsFiles.cert, key: tlsFiles.key };
+        const signed = autoEncrypt?.identity;
+        return signed === undefined ? own : { ...signed, ca: `${own.ca}\n${signed.ca}` };
+      },
       ...rpcTlsLimits(config),
     };
     const streams = new TcpNetwork();
@@ -276,6 +282,25 @@ class RunningAgent {
       logger.error('cannot go on; the next start takes up what is on the disk', { error });
       this.#exit(1);
     };
+    const joinPorts = { ...probes, logger };
+    const discover = (entry: string): Promise<readonly string[]> => resolveJoinAddresses(entry, joinPorts);
+    const autoEncrypt = config.autoEncrypt.tls
+      ? new AutoEncrypt({
+          nodeName: config.nodeName,
+          datacenter: config.datacenter,
+          dnsNames: config.autoEncrypt.dnsSan,
+          ipAddresses: config.autoEncrypt.ipSan.map(addressBytesOf).filter((bytes) => bytes !== undefined),
+          servers: async () => {
+            const entries = await Promise.all([...config.join.start, ...config.join.retry].map(discover));
+            return serverHosts(entries.flat(), resolveHost);
+          },
+          sign: signByServers(config, { clock, streams, tls: tlsClient }),
+          token: () => tokens.agent,
+          clock,
+          random,
+          logger,
+        })
+      : undefined;
     const side: ClusterSide = config.server.enabled
       ? await openServerSide({
           config,
@@ -301,6 +326,7 @@ class RunningAgent {
           metrics,
           streams,
           tls: tlsClient,
+          autoEncrypt,
           memberCount: () => membership.memberCount,
           onServerUp: () => sync.serversChanged(),
         });
@@ -557,8 +583,6 @@ class RunningAgent {
       },
     });
 
-    const joinPorts = { ...probes, logger };
-    const discover = (entry: string) => resolveJoinAddresses(entry, joinPorts);
     const retryJoin = (cluster: 'LAN' | 'WAN', entries: readonly string[], intervalMs: number, retriesMax: number) =>
       new RetryJoin({
         cluster,
@@ -584,7 +608,7 @@ class RunningAgent {
     const onSignal = this.#onSignals(signals);
     try {
       await tokens.load();
-      await side.listen();
+      await side.prepare();
       await membership.start();
       await side.start();
       await registry.replaceFileDefinitions(config.services, config.checks);

@@ -185,7 +185,7 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
       if (pool !== 'lan') return;
       for (const member of members) server.memberChanged(member, type === 'member-reap' ? 'reaped' : 'changed');
     },
-    listen: async () => {
+    prepare: async () => {
       listener = await streams.listen({ address: config.addresses.bind, port: ports.server }, (stream) =>
         acceptor.accept(stream),
       );

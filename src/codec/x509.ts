@@ -39,15 +39,19 @@ const leafUsage = 0b1011_1000;
 /** Digital signature, certificate and revocation list signing. */
 const authorityUsage = 0b1000_0110;
 
-export interface CertificateParts {
-  readonly serial: bigint;
-  readonly commonName: string;
-  /** Common name of the issuer, or all of its name in DER ({@link certificateSubject}). */
-  readonly issuerName: string | Uint8Array;
+/** What a certificate is good for besides its common name. */
+export interface AlternativeNames {
   readonly uri?: string;
   readonly dnsNames?: readonly string[];
   /** 4 or 16 bytes each. */
   readonly ipAddresses?: readonly Uint8Array[];
+}
+
+export interface CertificateParts extends AlternativeNames {
+  readonly serial: bigint;
+  readonly commonName: string;
+  /** Common name of the issuer, or all of its name in DER ({@link certificateSubject}). */
+  readonly issuerName: string | Uint8Array;
   /** What the certificate of a leaf is for; default both. */
   readonly purposes?: readonly ('client' | 'server')[];
   /** An authority for names below these domains only. */
@@ -105,7 +109,7 @@ export function makeCertificate(parts: CertificateParts): Uint8Array {
   return signedBy(parts.signingKey, signed);
 }
 
-function alternativeNames({ uri, dnsNames = [], ipAddresses = [] }: CertificateParts): readonly Uint8Array[] {
+function alternativeNames({ uri, dnsNames = [], ipAddresses = [] }: AlternativeNames): readonly Uint8Array[] {
   return [
     ...dnsNames.map((host) => der(dnsTag, Buffer.from(host, 'latin1'))),
     ...ipAddresses.map((address) => der(ipTag, address)),
@@ -127,9 +131,9 @@ export function certificateSubject(certificate: Uint8Array): Uint8Array {
   return subject.encoded;
 }
 
-/** @returns a request for a certificate with this URI, DER. */
-export function makeCertificateRequest(key: KeyObject, commonName: string, uri: string): Uint8Array {
-  const wanted = derSequence(extension(oids.subjectAltName, false, subjectAltName(uri)));
+/** @returns a request for a certificate with these names, DER. */
+export function makeCertificateRequest(key: KeyObject, commonName: string, names: AlternativeNames): Uint8Array {
+  const wanted = derSequence(extension(oids.subjectAltName, false, derSequence(...alternativeNames(names))));
   const attribute = derSequence(derOid(oids.extensionRequest), der(derTags.set, wanted));
   const info = derSequence(derInteger(0n), name(commonName), publicDer(createPublicKey(key)), der(0xa0, attribute));
   return signedBy(key, info);
@@ -138,6 +142,9 @@ export function makeCertificateRequest(key: KeyObject, commonName: string, uri: 
 export interface CertificateRequest {
   readonly publicKey: KeyObject;
   readonly uris: readonly string[];
+  readonly dnsNames: readonly string[];
+  /** 4 or 16 bytes each. */
+  readonly ipAddresses: readonly Uint8Array[];
 }
 
 /**
@@ -158,10 +165,15 @@ export function readCertificateRequest(bytes: Uint8Array): CertificateRequest {
     throw new DerError('x509: malformed public key');
   }
   if (!genuine) throw new DerError('x509: verification failure of the certificate request');
-  return { publicKey, uris: attributes.flatMap(childrenOf).flatMap(urisOfAttribute) };
+  const names = attributes.flatMap(childrenOf).flatMap(namesOfAttribute);
+  const texts = (wanted: number): readonly string[] =>
+    names.filter(({ tag }) => tag === wanted).map(({ content }) => Buffer.from(content).toString('latin1'));
+  const ipAddresses = names.filter(({ tag }) => tag === ipTag).map(({ content }) => content);
+  return { publicKey, uris: texts(uriTag), dnsNames: texts(dnsTag), ipAddresses };
 }
 
-function urisOfAttribute(attribute: DerValue): readonly string[] {
+/** The alternative names of whom the certificate is to be for. */
+function namesOfAttribute(attribute: DerValue): readonly DerValue[] {
   const [oid, values] = childrenOf(attribute);
   if (oid === undefined || values === undefined || !isOid(oid, oids.extensionRequest)) return [];
   return childrenOf(values)
@@ -171,9 +183,7 @@ function urisOfAttribute(attribute: DerValue): readonly string[] {
       const [id] = parts;
       const value = parts.at(-1);
       if (id === undefined || value === undefined || !isOid(id, oids.subjectAltName)) return [];
-      return childrenOf(only(readDer(value.content)))
-        .filter(({ tag }) => tag === uriTag)
-        .map(({ content }) => Buffer.from(content).toString('latin1'));
+      return childrenOf(only(readDer(value.content)));
     });
 }
 
@@ -209,10 +219,6 @@ function name(commonName: string): Uint8Array {
 function extension(oid: string, critical: boolean, value: Uint8Array): Uint8Array {
   const mark = critical ? [der(derTags.boolean, Uint8Array.of(0xff))] : [];
   return derSequence(derOid(oid), ...mark, der(derTags.octetString, value));
-}
-
-function subjectAltName(uri: string): Uint8Array {
-  return derSequence(der(uriTag, Buffer.from(uri, 'latin1')));
 }
 
 function trailingZeros(byte: number): number {

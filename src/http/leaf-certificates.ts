@@ -85,7 +85,7 @@ export class LeafCertificates {
       datacenter: target.Datacenter,
       service,
     });
-    const CSR = encodePem('CERTIFICATE REQUEST', makeCertificateRequest(privateKey, service, uri));
+    const CSR = encodePem('CERTIFICATE REQUEST', makeCertificateRequest(privateKey, service, { uri }));
     const issued = await this.#caller.call('ConnectCA.Sign', { ...target, CSR });
     return { ...issued, PrivateKeyPEM: privateKey.export({ type: 'sec1', format: 'pem' }).toString() };
   }

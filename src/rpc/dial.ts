@@ -15,7 +15,7 @@ export interface RpcDialerOptions {
     /** `verify_outgoing`, or false to take any certificate. */
     readonly verify: boolean;
     /** `verify_server_hostname`: the name of servers of a datacenter, `server.<dc>.<domain>`; null checks none. */
-    readonly serverName: ((datacenter: string) => string) | null;
+    readonly serverName: (datacenter: string) => string | null;
   } | null;
 }
 
@@ -53,7 +53,7 @@ export function createRpcDialer({ network, from, tls }: RpcDialerOptions): RpcDi
     }
     connection.write(Uint8Array.of(insecure ? selectors.insecure : selectors.tls));
     const stream = await tls.client.connect(connection, {
-      serverName: tls.serverName?.(to.datacenter) ?? null,
+      serverName: tls.serverName(to.datacenter),
       verify: tls.verify,
       timeoutMs: dialTimeoutMs,
     });

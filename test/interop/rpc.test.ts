@@ -307,7 +307,7 @@ describeWith('a real server with TLS', { consul: realConsul() }, ({ consul }) =>
             : {
                 client: createTlsClient({ identity: () => identities[kind] }),
                 verify: true,
-                serverName: checkName === true ? (datacenter: string) => `server.${datacenter}.consul` : null,
+                serverName: (datacenter: string) => (checkName === true ? `server.${datacenter}.consul` : null),
               };
         const dialer = createRpcDialer({ network, tls });
         const pool = new RpcPool({ clock, dial: dialer });

@@ -1,3 +1,4 @@
+export { addressBytesOf } from './address.ts';
 export { BroadcastQueue, type BroadcastOptions } from './broadcast-queue.ts';
 export { pushPullScaledMs, retransmitLimit, suspicionMinMs, suspicionRemainingMs } from './formulas.ts';
 export { Keyring, KeyringError } from './keyring.ts';

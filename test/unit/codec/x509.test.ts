@@ -56,7 +56,7 @@ describe('a certificate', () => {
 });
 
 describe('a certificate request', () => {
-  const request = makeCertificateRequest(leaf.privateKey, 'web', 'spiffe://x');
+  const request = makeCertificateRequest(leaf.privateKey, 'web', { uri: 'spiffe://x' });
 
   test('is read as it was made', () => {
     const read = readCertificateRequest(decodePem('CERTIFICATE REQUEST', encodePem('CERTIFICATE REQUEST', request))!);

@@ -14,7 +14,7 @@ beforeEach(async () => {
 const roots = () => single.call('ConnectCA.Roots', {});
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 function sign(uri: string) {
-  const CSR = encodePem('CERTIFICATE REQUEST', makeCertificateRequest(privateKey, 'web', uri));
+  const CSR = encodePem('CERTIFICATE REQUEST', makeCertificateRequest(privateKey, 'web', { uri }));
   return single.call('ConnectCA.Sign', { CSR });
 }
 
