@@ -2,15 +2,7 @@
  * What a server knows of others and can do to them. Gossip and sockets stand behind it: a server reads members and
  * makes calls, and does not know how either comes about.
  */
-import type {
-  CallName,
-  CallReply,
-  CallRequest,
-  Calls,
-  Member,
-  ServerCallName,
-  ServerCalls,
-} from '../model/index.ts';
+import type { CallName, CallReply, CallRequest, Calls, Member, ServerCallName, ServerCalls } from '../model/index.ts';
 import { callShapes, serverCallShapes } from '../model/wire/index.ts';
 import type { Stream } from '../ports/index.ts';
 import type { RpcClient, RpcServerAddress } from '../rpc/index.ts';

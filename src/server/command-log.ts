@@ -5,6 +5,9 @@
 import type { Configuration, SnapshotMeta } from '../raft/index.ts';
 import type { CommandName, CommandOf, CommandResult } from '../state/index.ts';
 
+/** Age of the last contact of a server that never had one: as long ago as can be said. */
+export const neverHeardNs = Number.MAX_SAFE_INTEGER;
+
 export interface CommandLog {
   /**
    * Appends the command and resolves with its result once it is durable and applied here. Proposals of one caller are
@@ -34,7 +37,7 @@ export interface CommandLog {
    * @throws CallError when no voter would be left, or no leader is there to do it.
    */
   removeServer(id: string): Promise<void>;
-  /** Nanoseconds since this server heard from the leader; 0 on the leader, infinite when it never did. */
+  /** Nanoseconds since this server heard from the leader; 0 on the leader, {@link neverHeardNs} when it never did. */
   readonly lastContactNs: number;
 }
 

@@ -29,7 +29,10 @@ export type Handler<M extends CallName> = (
 export type Handlers<M extends CallName = CallName> = { readonly [N in M]: Handler<N> };
 
 /** @throws CallError when the call is for another datacenter; an empty name is not ours either. */
-export function requireDatacenter({ datacenter }: Endpoint, request: { readonly Datacenter: string }): void {
+export function requireDatacenter(
+  { datacenter }: Pick<Endpoint, 'datacenter'>,
+  request: { readonly Datacenter: string },
+): void {
   if (request.Datacenter !== datacenter) throw new CallError('No path to datacenter');
 }
 

@@ -19,13 +19,16 @@ export {
   insecureMethods,
   serverMethods,
   type Wan,
+  type WanCoordinates,
 } from './cluster.ts';
 export type { CommandLog, Consensus, SavedState } from './command-log.ts';
 export { type KeyringOperation, noKeyring } from './keyring.ts';
 export { MemoryLog } from './memory-log.ts';
 export { noClusterLeader, RaftLog, type RaftLogOptions } from './raft-log.ts';
-export { reconcileMember, type ReconciledMember, serverMeta } from './reconcile.ts';
+export { raftAddress } from './lan-servers.ts';
+export type { ServerRpc } from './server-rpc.ts';
 export { createServer, type Server, type ServerOptions } from './server.ts';
+export type { SavedSnapshot, Snapshots, SnapshotTarget } from './snapshots.ts';
 export { tombstoneGranularityMs, tombstoneTtlMs } from './tombstone-gc.ts';
 export {
   createRouter,

@@ -1,16 +1,12 @@
 /**
- * `Operator.*`: the servers as operators see them. Who they are is in the log's configuration, what they are called and
- * how they are in the catalog, where every server is an instance of `consul` (reference/server-rpc.md §4.11).
+ * `Operator.*`: the servers as operators see them. Who they are is in the configuration of consensus, what they are
+ * called in gossip, and how they are autopilot has asked them (reference/server-rpc.md §4.11).
  */
-import { hostPort } from '../lib/index.ts';
-import {
-  CallError,
-  type CheckServiceNode,
-  type OperatorHealth,
-  type RaftServer,
-  type ServerHealth,
-} from '../model/index.ts';
+import { CallError, type RaftServer } from '../model/index.ts';
+import { suffrage } from '../raft/index.ts';
+import type { Autopilot } from './autopilot.ts';
 import { type Endpoint, type Handlers, requireDatacenter } from './endpoint.ts';
+import type { LanServers } from './lan-servers.ts';
 
 type Calls =
   | 'Operator.RaftGetConfiguration'
@@ -20,83 +16,51 @@ type Calls =
   | 'Operator.AutopilotSetConfiguration'
   | 'Operator.ServerHealth';
 
-/** What the log does not know of a server that is not in the catalog. */
+/** Who is in the configuration and in nobody's sight. */
 const unknownNode = '(unknown)';
+/** What is said of a server that gossip does not know: nearly all speak it. */
+const raftProtocolVersion = '3';
 
-export function operatorHandlers(endpoint: Endpoint): Handlers<Calls> {
-  const { store, log, clock } = endpoint;
-  /** Server address → how it was when last looked at, and since when. */
-  const stable = new Map<string, { readonly healthy: boolean; readonly sinceMs: number }>();
+export function operatorHandlers(
+  endpoint: Endpoint,
+  { lan, autopilot }: { readonly lan: LanServers; readonly autopilot: Autopilot },
+): Handlers<Calls> {
+  const { store, log } = endpoint;
 
-  const servers = (): { readonly server: RaftServer; readonly instance: CheckServiceNode | undefined }[] => {
-    const instances = store.serviceHealth('consul').result;
-    return log.peers.map((Address) => {
-      const instance = instances.find(({ Node, Service }) => hostPort(Node.Address, Service.Port) === Address);
-      const server: RaftServer = {
-        ID: instance?.Node.ID ?? '',
-        Node: instance?.Node.Node ?? unknownNode,
+  const servers = (): readonly RaftServer[] =>
+    log.configuration.Servers.map(({ ID, Address, Suffrage }) => {
+      const known = lan.withId(ID) ?? lan.at(Address);
+      return {
+        ID: known?.id ?? ID,
+        Node: known?.name ?? unknownNode,
         Address,
         Leader: Address === log.leaderAddress,
-        ProtocolVersion: instance?.Service.Meta?.['raft_version'] ?? '',
-        Voter: instance?.Service.Meta?.['non_voter'] !== 'true',
-      };
-      return { server, instance };
-    });
-  };
-
-  const health = (): OperatorHealth => {
-    const all = servers().map(({ server, instance }): ServerHealth => {
-      const healthy = instance?.Checks.some((check) => check.CheckID === 'serfHealth' && check.Status === 'passing');
-      const Healthy = healthy ?? false;
-      let since = stable.get(server.Address);
-      if (since?.healthy !== Healthy) {
-        stable.set(server.Address, (since = { healthy: Healthy, sinceMs: clock.wallMs() }));
-      }
-      return {
-        ID: server.ID,
-        Name: server.Node,
-        Address: server.Address,
-        SerfStatus: instance === undefined ? 'none' : Healthy ? 'alive' : 'failed',
-        Version: instance?.Service.Meta?.['version'] ?? '',
-        Leader: server.Leader,
-        LastContact: log.lastContactNs,
-        LastTerm: log.term,
-        LastIndex: log.lastIndex,
-        Healthy,
-        Voter: server.Voter,
-        StableSince: since.sinceMs,
+        ProtocolVersion: known === undefined ? raftProtocolVersion : String(known.raftVersion),
+        Voter: Suffrage === suffrage.voter,
       };
     });
-    const voters = all.filter(({ Voter }) => Voter);
-    const quorum = Math.floor(voters.length / 2) + 1;
-    const healthyVoters = voters.filter(({ Healthy }) => Healthy).length;
-    return {
-      Healthy: all.every(({ Healthy }) => Healthy),
-      FailureTolerance: Math.max(0, healthyVoters - quorum),
-      Servers: all,
-    };
-  };
 
   const removePeer = async (wanted: RaftServer | undefined, what: string): Promise<null> => {
     if (wanted === undefined) throw new CallError(`${what} was not found in the Raft configuration`);
-    await log.removeServer(wanted.ID);
+    const { Address } = wanted;
+    await log.removeServer(log.configuration.Servers.find((server) => server.Address === Address)?.ID ?? wanted.ID);
     return null;
   };
 
   return {
     'Operator.RaftGetConfiguration': async (request) => {
       requireDatacenter(endpoint, request);
-      return { Servers: servers().map(({ server }) => server), Index: log.configurationIndex };
+      return { Servers: servers(), Index: log.configurationIndex };
     },
     'Operator.RaftRemovePeerByAddress': async (request) => {
       requireDatacenter(endpoint, request);
-      const wanted = servers().find(({ server }) => server.Address === request.Address);
-      return await removePeer(wanted?.server, `address ${JSON.stringify(request.Address ?? '')}`);
+      const wanted = servers().find(({ Address }) => Address === request.Address);
+      return await removePeer(wanted, `address ${JSON.stringify(request.Address ?? '')}`);
     },
     'Operator.RaftRemovePeerByID': async (request) => {
       requireDatacenter(endpoint, request);
-      const wanted = servers().find(({ server }) => server.ID !== '' && server.ID === request.ID);
-      return await removePeer(wanted?.server, `id ${JSON.stringify(request.ID ?? '')}`);
+      const wanted = servers().find(({ ID }) => ID !== '' && ID === request.ID);
+      return await removePeer(wanted, `id ${JSON.stringify(request.ID ?? '')}`);
     },
     'Operator.AutopilotGetConfiguration': async (request) => {
       requireDatacenter(endpoint, request);
@@ -110,7 +74,7 @@ export function operatorHandlers(endpoint: Endpoint): Handlers<Calls> {
     },
     'Operator.ServerHealth': async (request) => {
       requireDatacenter(endpoint, request);
-      return health();
+      return autopilot.health;
     },
   };
 }

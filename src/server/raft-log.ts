@@ -6,7 +6,7 @@ import { CallError } from '../model/index.ts';
 import { type Clock, type Metrics, type Random, sleep } from '../ports/index.ts';
 import { type Configuration, RaftError, type RaftNode, type SnapshotMeta, type SnapshotStore } from '../raft/index.ts';
 import { chunksOf, type CommandName, type CommandOf, type CommandResult, encodeCommand } from '../state/index.ts';
-import type { Consensus, SavedState } from './command-log.ts';
+import { type Consensus, neverHeardNs, type SavedState } from './command-log.ts';
 
 const applyCounter: readonly string[] = ['raft', 'apply'];
 const commitSample: readonly string[] = ['raft', 'commitTime'];
@@ -67,7 +67,7 @@ export class RaftLog implements Consensus {
   }
   get lastContactNs(): number {
     const ms = this.#node.lastContactMs;
-    return ms === undefined ? Number.POSITIVE_INFINITY : Math.round(ms * 1e6);
+    return ms === undefined ? neverHeardNs : Math.round(ms * 1e6);
   }
 
   async propose<T extends CommandName>(command: CommandOf<T>): Promise<CommandResult<T>> {

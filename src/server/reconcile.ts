@@ -3,6 +3,7 @@
  * `serfHealth` check and, for servers, the `consul` service; it writes nothing that is there already, so that a full
  * pass over the members costs no log entries (reference/raft.md §3.3).
  */
+import type { ConsulServer } from '../gossip/index.ts';
 import {
   consulServiceId,
   consulServiceName,
@@ -10,6 +11,8 @@ import {
   emptyConnect,
   emptyProxy,
   type HealthCheck,
+  type Member,
+  memberStatus,
   type NodeService,
   type RegisterRequest,
   serfHealthAliveOutput,
@@ -32,15 +35,27 @@ export interface ReconciledMember {
 
 const serfHealthFailedOutput = 'Agent not live or unreachable';
 
-/** Metadata of the service `consul`; gossip protocol numbers are those of the server's pool. */
-export function serverMeta(version: string): Readonly<Record<string, string>> {
+/** A member as the catalog needs it. @param server what it is, if it is one. */
+export function reconciledMember(member: Member, server: ConsulServer | undefined): ReconciledMember {
   return {
+    name: member.Name,
+    address: member.Addr,
+    id: member.Tags['id'] ?? '',
+    status: member.Status === memberStatus.alive ? 'alive' : 'failed',
+    ...(server && { server: { port: server.port, meta: serverMeta(member, server) } }),
+  };
+}
+
+/** Metadata of the service `consul`. */
+function serverMeta(member: Member, server: ConsulServer): Readonly<Record<string, string>> {
+  return {
+    // The peer never says anything else.
     non_voter: 'false',
-    raft_version: '3',
-    serf_protocol_current: '2',
-    serf_protocol_min: '1',
-    serf_protocol_max: '5',
-    version,
+    raft_version: String(server.raftVersion),
+    serf_protocol_current: String(member.ProtocolCur),
+    serf_protocol_min: String(member.ProtocolMin),
+    serf_protocol_max: String(member.ProtocolMax),
+    version: server.build,
   };
 }
 

@@ -2,16 +2,11 @@
  * A server: named calls answered from replicated state, and the leader's duties. It knows nothing of sockets; front
  * doors and the RPC port call it the same way (DESIGN rule 3).
  */
-import {
-  type AutopilotConfig,
-  CallError,
-  type CallName,
-  type CallReply,
-  type CallRequest,
-  type Member,
-  type NamedCaller,
-} from '../model/index.ts';
-import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
+import { newLeaderEvent } from '../gossip/index.ts';
+import { type AutopilotConfig, CallError, type Member, memberStatus, type NamedCaller } from '../model/index.ts';
+import { type Clock, type Logger, type Metrics, type Random, sleep } from '../ports/index.ts';
+import { votersOf } from '../raft/index.ts';
+import { rpcHoldTimeoutMs } from '../rpc/index.ts';
 import type { StateStore } from '../state/index.ts';
 import {
   aclHandlers,
@@ -23,36 +18,59 @@ import {
   initialiseAcl,
   TokenReaper,
 } from './acl/index.ts';
-import { BlockingQueries, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
-import { catalogHandlers } from './catalog.ts';
-import type { Cluster } from './cluster.ts';
-import type { Consensus } from './command-log.ts';
+import { aloneMembers } from './alone.ts';
 import type { AutoEncryptSettings } from './auto-encrypt.ts';
-import type { ServerRpc } from './server-rpc.ts';
-import type { Snapshots } from './snapshots.ts';
-import { coordinateHandlers, coordinatePeriodMsDefault, CoordinateUpdates, storedDistances } from './coordinate.ts';
+import { Autopilot, statsTimeoutMs } from './autopilot.ts';
+import { BlockingQueries, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
+import { Bootstrapper } from './bootstrapper.ts';
+import { catalogHandlers } from './catalog.ts';
+import type {
+  AnyCallName,
+  AnyCallReply,
+  AnyCallRequest,
+  CallServer,
+  Cluster,
+  InsecureCallName,
+  Wan,
+} from './cluster.ts';
+import type { Consensus } from './command-log.ts';
 import { configEntryHandlers } from './config-entry.ts';
-import type { Endpoint, Handlers } from './endpoint.ts';
 import { createConnectCa } from './connect-ca.ts';
+import { coordinateHandlers, coordinatePeriodMsDefault, CoordinateUpdates, storedDistances } from './coordinate.ts';
 import { discoveryChainHandlers } from './discovery-chain.ts';
+import type { Endpoint, Handlers } from './endpoint.ts';
 import { federationStateHandlers, FederationStateUpkeep } from './federation-state.ts';
+import { Forwarding, type Routed } from './forwarding.ts';
 import { gatewayHandlers } from './gateways.ts';
 import { healthHandlers } from './health.ts';
-import { internalHandlers } from './internal.ts';
 import { intentionHandlers } from './intention.ts';
+import { internalHandlers } from './internal.ts';
 import { keyringHandlers, type KeyringOperation, noKeyring } from './keyring.ts';
 import { kvsHandlers } from './kvs.ts';
+import { LanServers, raftAddress } from './lan-servers.ts';
+import { Leadership } from './leadership.ts';
 import { LockDelays } from './lock-delays.ts';
+import { MemberReconciler, type MemberNews } from './member-reconciler.ts';
 import { noDistances } from './near.ts';
-import { preparedQueryHandlers } from './prepared-query.ts';
-import { reconcileMember, type ReconciledMember, serverMeta } from './reconcile.ts';
-import { SessionTimers } from './session-timers.ts';
-import { sessionHandlers, sessionTtlMinMsDefault } from './session.ts';
 import { operatorHandlers } from './operator.ts';
+import { preparedQueryHandlers } from './prepared-query.ts';
+import type { OtherDatacenters } from './query-failover.ts';
+import { noClusterLeader } from './raft-log.ts';
+import { insecureHandlers, raftStats, serverCallHandlers } from './server-calls.ts';
+import type { ServerRpc } from './server-rpc.ts';
+import { sessionHandlers, sessionTtlMinMsDefault } from './session.ts';
+import { SessionTimers } from './session-timers.ts';
+import { ServerSnapshots, type Snapshots } from './snapshots.ts';
 import { statusHandlers } from './status.ts';
 import { TombstoneGc } from './tombstone-gc.ts';
 import { txnHandlers } from './txn.ts';
 import { type BroadcastEvent, userEventHandlers } from './user-event.ts';
+
+/** `performance.leave_drain_time`, ms. */
+const leaveDrainMsDefault = 5_000;
+/** How long a server that leaves waits to be taken out of the configuration, ms, and how often it looks. */
+const leaveWaitMs = 5_000;
+const leaveLookMs = 50;
 
 export interface ServerOptions {
   readonly datacenter: string;
@@ -141,15 +159,21 @@ export interface Server {
   /**
    * After gossip has left: refuses calls, and waits for a while until the others have taken this server out of the
    * configuration (reference/raft.md §3.5).
+   * @param drainMs `performance.leave_drain_time`: how long callers have to notice; default 5 s.
    */
-  finishLeave(): Promise<void>;
+  finishLeave(drainMs?: number): Promise<void>;
   /** Ends duties and every waiting query; calls that come later fail. Does not stop the log. */
   stop(): void;
 }
 
 export function createServer(options: ServerOptions): Server {
-  const { datacenter, store, log, clock, random, metrics } = options;
+  const { datacenter, nodeName, nodeId, store, log, clock, random, metrics, cluster } = options;
   const logger = options.logger.named('server');
+  const wan = cluster?.wan;
+  const members = cluster === undefined ? aloneMembers(options) : () => cluster.members();
+  // Filled at the start: gossip may be made after this server.
+  const lan = new LanServers(datacenter);
+
   const queries = new BlockingQueries({
     store,
     clock,
@@ -168,17 +192,115 @@ export function createServer(options: ServerOptions): Server {
     logger,
     periodMs: options.coordinatePeriodMs ?? coordinatePeriodMsDefault,
   });
-  // One datacenter is all there is: no other to fail over to.
-  const others = {
-    logger,
-    byDistance: () => [],
-    executeRemote: () => Promise.reject(new CallError('No path to datacenter')),
-  };
   const connectCa = createConnectCa(endpoint, { random, enabled: options.connectEnabled ?? false });
   const timers = new SessionTimers({ store, log, clock, logger, metrics, datacenter });
   const resolver = new AclResolver({ settings: options.acl ?? aclSettingsOff, datacenter, store, clock });
   const aclEndpoint = { ...endpoint, resolver, random };
   const reaper = new TokenReaper(aclEndpoint, logger);
+  const federation = new FederationStateUpkeep({
+    store,
+    log,
+    clock,
+    logger,
+    datacenter,
+    follow: options.connectEnabled ?? false,
+  });
+  const gc = new TombstoneGc({ store, log, clock, logger, datacenter });
+
+  const ask: CallServer = (to, method, request, asking) =>
+    cluster === undefined
+      ? Promise.reject(new CallError(noClusterLeader))
+      : cluster.callServer(to, method, request, asking);
+  const autopilot = new Autopilot({
+    store,
+    log,
+    lan,
+    clock,
+    logger,
+    statsOf: (server) =>
+      server.id === nodeId
+        ? Promise.resolve(raftStats(log))
+        : ask(server, 'Status.RaftStats', null, { timeoutMs: statsTimeoutMs }),
+    forceLeave: async (name) => await cluster?.forceLeave(name),
+  });
+  const reconciler = new MemberReconciler({
+    datacenter,
+    nodeName,
+    store,
+    log,
+    lan,
+    logger,
+    onServerAdded: () => void autopilot.removeDeadServers(),
+  });
+  const bootstrapper = new Bootstrapper({
+    expect: options.bootstrapExpect ?? 0,
+    self: { id: nodeId, address: raftAddress({ address: options.address, port: options.serverPort }) },
+    log,
+    lan,
+    peersOf: (server) =>
+      server.id === nodeId ? Promise.resolve(log.peers) : ask(server, 'Status.Peers', { Datacenter: datacenter }),
+    clock,
+    logger,
+  });
+
+  const revoke = (): void => {
+    reaper.stop();
+    gc.stop();
+    timers.stop();
+    autopilot.stop();
+    federation.stop();
+  };
+  const leadership = new Leadership<MemberNews>({
+    log,
+    clock,
+    logger,
+    duties: {
+      announce: () => {
+        if (cluster !== undefined) options.broadcastEvent?.(newLeaderEvent, Buffer.from(nodeName));
+      },
+      establish: async () => {
+        if (options.acl?.enabled === true) {
+          await initialiseAcl(aclEndpoint, options.acl.masterToken, logger);
+          reaper.start();
+        }
+        gc.start();
+        timers.start();
+        if (options.autopilot !== undefined && store.autopilot.config === undefined) {
+          const Config = { ...options.autopilot, CreateIndex: 0, ModifyIndex: 0 };
+          await log.propose({ type: 'Autopilot', request: { Datacenter: datacenter, Config, CAS: false } });
+        }
+        autopilot.start();
+        await connectCa.start();
+        await federation.start();
+      },
+      revoke,
+      reconcileAll: async (signal) => {
+        const all = members();
+        lan.replace(all);
+        await reconciler.all(all, signal);
+      },
+      reconcileOne: (news) => reconciler.one(news),
+    },
+  });
+  const forwarding = new Forwarding({
+    datacenter,
+    log,
+    lan,
+    cluster,
+    isReady: () => leadership.isReady,
+    isLocalToken: (secret) => resolver.enabled && store.acl.tokenRecord(secret)?.Local === true,
+    holdMs: options.rpcHoldTimeoutMs ?? rpcHoldTimeoutMs,
+    clock,
+    random,
+    logger,
+  });
+  const others: OtherDatacenters = {
+    logger,
+    byDistance: () => wan?.datacenters().filter((name) => name !== datacenter) ?? [],
+    executeRemote: (request) => answer('PreparedQuery.ExecuteRemote', request),
+  };
+  const keyring = options.keyring ?? noKeyring({ nodeName, datacenter, wan: true });
+
   const unguarded: Handlers = {
     ...aclHandlers(aclEndpoint),
     ...statusHandlers(endpoint),
@@ -192,90 +314,139 @@ export function createServer(options: ServerOptions): Server {
       random,
       ttlMinMs: options.sessionTtlMinMs ?? sessionTtlMinMsDefault,
     }),
-    ...coordinateHandlers(endpoint, { updates, nodeName: options.nodeName, disabled }),
+    ...coordinateHandlers(endpoint, { updates, nodeName, disabled }),
     ...preparedQueryHandlers(endpoint, { random, others }),
     ...intentionHandlers(endpoint, { random }),
     ...configEntryHandlers(endpoint),
-    ...operatorHandlers(endpoint),
+    ...operatorHandlers(endpoint, { lan, autopilot }),
     ...connectCa.handlers,
     ...discoveryChainHandlers(endpoint, connectCa.trustDomain),
     ...gatewayHandlers(endpoint),
     ...federationStateHandlers(endpoint),
-    ...keyringHandlers(endpoint, options.keyring ?? noKeyring({ nodeName: options.nodeName, datacenter, wan: true })),
+    ...keyringHandlers(endpoint, keyring),
     ...internalHandlers(endpoint),
+    ...(wan && wanHandlers(wan)),
   };
-  const handlers = enforced(unguarded, { resolver, store });
-  const federation = new FederationStateUpkeep({
-    store,
+  const handlers: AnyHandlers = {
+    ...enforced(unguarded, { resolver, store }),
+    ...serverCallHandlers(aclEndpoint, connectCa),
+  };
+  const insecure = insecureHandlers(datacenter, connectCa, options.autoEncrypt);
+  const snapshots = new ServerSnapshots({
     log,
+    forwarding,
+    cluster,
+    resolver,
     clock,
     logger,
-    datacenter,
-    follow: options.connectEnabled ?? false,
+    onRestored: () => leadership.reestablish(),
   });
-  const gc = new TombstoneGc({ store, log, clock, logger, datacenter });
-  let stopped = false;
 
-  const reconcile = async (member: ReconciledMember): Promise<void> => {
-    const command = reconcileMember(store, datacenter, member);
-    if (command === undefined) return;
-    logger.info('reconciling member', { node: member.name, status: member.status });
-    await log.propose(command);
+  let stopped: CallError | undefined;
+  const answer = <M extends keyof AnyHandlers>(
+    method: M,
+    request: AnyCallRequest<M>,
+    signal?: AbortSignal,
+  ): Promise<AnyCallReply<M>> => {
+    if (stopped !== undefined) return Promise.reject(stopped);
+    if (!Object.hasOwn(handlers, method)) return Promise.reject(new CallError(`rpc: can't find method ${method}`));
+    const handler = handlers[method] as AnyHandler<M>;
+    try {
+      if (forwarding.isHere(method, request as Routed)) return handler(request, signal);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return forwarding.elsewhere(method, request, () => handler(request, signal), signal);
   };
+  const stop = (reason: CallError): void => {
+    if (stopped !== undefined) return;
+    stopped = reason;
+    bootstrapper.stop();
+    leadership.stop();
+    forwarding.stop();
+    revoke();
+    lockDelays.stop();
+    updates.stop();
+    queries.stop(reason);
+  };
+  let led = false;
 
   return {
-    caller: {
-      call<M extends CallName>(method: M, request: CallRequest<M>, signal?: AbortSignal): Promise<CallReply<M>> {
-        if (stopped) return Promise.reject(stoppedError());
-        if (!Object.hasOwn(handlers, method)) return Promise.reject(new CallError(`rpc: can't find method ${method}`));
-        try {
-          return handlers[method](request, signal);
-        } catch (error) {
-          return Promise.reject(error);
-        }
-      },
-    },
+    caller: { call: answer },
     store,
+    snapshots,
+    rpc: {
+      handler: (method, request, { signal }) => answer(method as keyof AnyHandlers, request as never, signal),
+      insecureHandler: (method, request, { signal }) =>
+        insecure[method as InsecureCallName](request as never, signal) as Promise<unknown>,
+      snapshotHandler: snapshots.handler,
+    },
     get blockingQueries() {
       return queries.waiting;
     },
-    reconcile,
     resolveToken: (secret) => resolver.resolve(secret),
     accessorOf: (secret) => store.acl.tokenRecord(secret)?.AccessorID ?? '',
+    stats: () => ({
+      consul: {
+        acl: resolver.enabled ? 'enabled' : 'disabled',
+        bootstrap: String(options.bootstrapExpect === 1),
+        known_datacenters: String(wan?.datacenters().length ?? 1),
+        leader: String(log.isLeader),
+        leader_addr: log.leaderAddress,
+        server: 'true',
+      },
+      raft: log.stats(),
+    }),
     async start() {
-      if (options.acl?.enabled === true) {
-        await initialiseAcl(aclEndpoint, options.acl.masterToken, logger);
-        reaper.start();
-      }
-      gc.start();
-      timers.start();
-      if (options.autopilot !== undefined && store.autopilot.config === undefined) {
-        const Config = { ...options.autopilot, CreateIndex: 0, ModifyIndex: 0 };
-        await log.propose({ type: 'Autopilot', request: { Datacenter: datacenter, Config, CAS: false } });
-      }
-      await connectCa.start();
-      await federation.start();
-      await reconcile({
-        name: options.nodeName,
-        address: options.address,
-        id: options.nodeId,
-        status: 'alive',
-        server: { port: options.serverPort, meta: serverMeta(options.version) },
-      });
+      lan.replace(members());
+      void bootstrapper.attempt();
+      await leadership.start();
     },
-    stop() {
-      stopped = true;
-      reaper.stop();
-      gc.stop();
-      federation.stop();
-      timers.stop();
-      lockDelays.stop();
-      updates.stop();
-      queries.stop(stoppedError());
+    memberChanged(member, kind = 'changed') {
+      const isReaped = kind === 'reaped';
+      if (isReaped) lan.forget(member.Name);
+      else if (lan.update(member) && member.Status === memberStatus.alive) void bootstrapper.attempt();
+      leadership.enqueue({ member, isReaped });
     },
+    async prepareLeave() {
+      led = log.isLeader;
+      if (!led || votersOf(log.configuration).length < 2) return;
+      try {
+        await log.removeServer(nodeId);
+      } catch (error) {
+        logger.error('failed to leave the configuration; the others will take this server out', { error });
+      }
+    },
+    async finishLeave(drainMs = leaveDrainMsDefault) {
+      stop(new CallError(`${noClusterLeader}: this server is leaving`));
+      await sleep(clock, drainMs);
+      if (led || log.peers.length < 2) return;
+      const address = raftAddress({ address: options.address, port: options.serverPort });
+      const deadlineMs = clock.monotonicMs() + leaveWaitMs;
+      while (log.peers.includes(address)) {
+        if (clock.monotonicMs() >= deadlineMs) {
+          logger.warn('the others have not taken this server out of the configuration yet', { address });
+          return;
+        }
+        await sleep(clock, leaveLookMs);
+      }
+    },
+    stop: () => stop(new CallError(`${noClusterLeader}: this server has stopped`)),
   };
 }
 
-function stoppedError(): CallError {
-  return new CallError('No cluster leader: this server has stopped');
+/** How other datacenters are, from the WAN pool. */
+function wanHandlers(wan: Wan): Partial<Handlers> {
+  const { coordinates } = wan;
+  return {
+    'Catalog.ListDatacenters': () => Promise.resolve(wan.datacenters()),
+    ...(coordinates && { 'Coordinate.ListDatacenters': () => Promise.resolve(coordinates.call(wan)) }),
+  };
 }
+
+type SecureCallName = Exclude<AnyCallName, InsecureCallName>;
+type AnyHandler<M extends SecureCallName> = (
+  request: AnyCallRequest<M>,
+  signal: AbortSignal | undefined,
+) => Promise<AnyCallReply<M>>;
+type AnyHandlers = { readonly [M in SecureCallName]: AnyHandler<M> };

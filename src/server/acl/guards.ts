@@ -348,7 +348,12 @@ export const guards: Guards = {
   'ConnectCA.ConfigurationGet': operatorRead,
   'ConnectCA.ConfigurationSet': operatorWrite,
   'ConnectCA.Sign': {
-    allows: ({ authorizer }, { CSR }) => authorizer.may('service:write', readRequest(CSR).id.service),
+    allows: ({ authorizer }, { CSR }) => {
+      const { id } = readRequest(CSR);
+      return id.kind === 'service'
+        ? authorizer.may('service:write', id.service)
+        : authorizer.may('node:write', id.agent);
+    },
   },
   'DiscoveryChain.Get': { allows: ({ authorizer }, { Name }) => authorizer.may('service:read', Name) },
   'Internal.NodeInfo': {

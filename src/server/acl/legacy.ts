@@ -76,7 +76,7 @@ function validate({ Type, Rules }: LegacyACL): void {
   }
 }
 
-function legacyOf({ SecretID, Description, Type, Rules, CreateIndex, ModifyIndex }: ACLToken): LegacyACL {
+export function legacyOf({ SecretID, Description, Type, Rules, CreateIndex, ModifyIndex }: ACLToken): LegacyACL {
   return { ID: SecretID, Name: Description, Type, Rules, CreateIndex, ModifyIndex };
 }
 

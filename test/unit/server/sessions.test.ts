@@ -2,7 +2,7 @@
 import { array, asyncProperty, assert, constant, constantFrom, integer, oneof, record } from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { CallError, type SessionRequest } from '../../../src/model/index.ts';
-import { type CommandLog, MemoryLog } from '../../../src/server/index.ts';
+import { type Consensus, MemoryLog } from '../../../src/server/index.ts';
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts';
 import { StateStore } from '../../../src/state/index.ts';
 import { type Single, singleServer } from './single.ts';
@@ -136,22 +136,15 @@ describe('a session with a TTL', () => {
     const store = new StateStore();
     const inner = new MemoryLog({ store, address: 'x', clock, metrics: silentMetrics });
     const attemptsMs: number[] = [];
-    const log = {
-      get lastIndex() {
-        return inner.lastIndex;
-      },
-      isLeader: true,
-      leaderAddress: 'x',
-      peers: ['x'],
-      lastContactNs: 0,
-      propose: async (command: Parameters<CommandLog['propose']>[0]) => {
+    const log: Consensus = Object.assign(Object.create(inner) as MemoryLog, {
+      propose: async (command: Parameters<Consensus['propose']>[0]) => {
         if (command.type === 'Session' && (command.request as SessionRequest).Op === 'destroy') {
           attemptsMs.push(clock.monotonicMs());
           throw new CallError('No cluster leader');
         }
         return await inner.propose(command);
       },
-    } as unknown as CommandLog;
+    });
     const stubborn = singleServer({ clock, store, log });
     await stubborn.server.start();
     const ID = await create({ TTL: '10s' }, stubborn);
