@@ -301,13 +301,14 @@ class RunningAgent {
           logger,
         })
       : undefined;
+    let made: Membership | undefined;
     const side: ClusterSide = config.server.enabled
       ? await openServerSide({
           config,
           nodeId,
           address: nodeAddress,
           version: compatibleVersion,
-          membership: () => membership,
+          membership: () => made,
           clock,
           random,
           logger,
@@ -331,7 +332,7 @@ class RunningAgent {
           onServerUp: () => sync.serversChanged(),
         });
     const journals = config.devMode ? null : config.dataDir;
-    const membership: Membership = await Membership.create(
+    const membership = await Membership.create(
       config,
       {
         nodeName: config.nodeName,
@@ -362,6 +363,7 @@ class RunningAgent {
         openJournal: journals === null ? undefined : (path) => openAppendFile(join(journals, path)),
       },
     );
+    made = membership;
     const ready = (): Promise<void> => notifyReady({ logger, variables: this.#io.env });
 
     const cache = new AgentCache({

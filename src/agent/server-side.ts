@@ -58,8 +58,8 @@ export interface ServerSideOptions {
   readonly address: string;
   /** Consul version to be compatible with. */
   readonly version: string;
-  /** This server among the members; asked for when it is needed, because it is made later. */
-  readonly membership: () => Membership;
+  /** This server among the members; undefined until it is made, which needs the server. */
+  readonly membership: () => Membership | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -80,8 +80,9 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
   const { datacenter, ports } = config;
   const store = new StateStore();
   const rpc = createOutgoingRpc(config, { clock, streams, tls: tls.client });
-  const wan = new WanMap({ pool: () => options.membership().wan, datacenter, random });
+  const wan = new WanMap({ pool: () => options.membership()?.wan, datacenter, random });
   const own = hostPort(address, ports.server);
+  const members = (): readonly Member[] => options.membership()?.members({ wan: false }) ?? [];
 
   const transport = new NetworkTransport({
     clock,
@@ -111,18 +112,18 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
     store,
     log,
     cluster: {
-      members: () => options.membership().members({ wan: false }),
+      members,
       callServer: callServerBy(createRpcClient({ pool: rpc.pool, shapes: serverMethods, clock })),
       dialSnapshot: (to) => rpc.dial(to, selectors.snapshot),
       forceLeave: async (name) => {
-        await options.membership().forceLeave(name, false);
+        await options.membership()?.forceLeave(name, false);
       },
       wan: {
         datacenters: () => wan.datacenters(),
         serversOf: (other) => wan.serversOf(other),
         // Without a WAN pool this server stands where everybody begins.
         coordinates: () =>
-          options.membership().wan === undefined
+          options.membership()?.wan === undefined
             ? [
                 {
                   Datacenter: datacenter,
@@ -148,8 +149,8 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
     defaultQueryTimeMs: config.defaultQueryTimeMs,
     maxQueryTimeMs: config.maxQueryTimeMs,
     sessionTtlMinMs: config.server.sessionTtlMinMs,
-    broadcastEvent: (name, payload) => options.membership().broadcast(name, payload),
-    keyring: (request) => options.membership().keyring(request),
+    broadcastEvent: (name, payload) => options.membership()?.broadcast(name, payload),
+    keyring: (request) => options.membership()!.keyring(request),
     autopilot: autopilotSettings(config),
     connectEnabled: config.connect.enabled,
     coordinatePeriodMs: config.server.coordinateUpdatePeriodMs,
@@ -193,7 +194,7 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
     start: () => server.start(),
     prepareLeave: () => server.prepareLeave(),
     finishLeave: async () => {
-      if (hasOthers(options.membership().members({ wan: false }), config.nodeName)) await server.finishLeave();
+      if (hasOthers(members(), config.nodeName)) await server.finishLeave();
     },
     stop: async () => {
       server.stop();
