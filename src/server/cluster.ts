@@ -51,7 +51,8 @@ export type CallServer = <M extends Exclude<AnyCallName, InsecureCallName>>(
 /** The client for {@link serverMethods} as servers use it. */
 export function callServerBy(client: RpcClient<typeof serverMethods>): CallServer {
   // One table gives both their types; the compiler cannot follow it through the method's name.
-  return client.call as unknown as CallServer;
+  const { call } = client as unknown as { readonly call: CallServer };
+  return call;
 }
 
 /** A datacenter's servers by their coordinates in the WAN pool. */
@@ -74,5 +75,5 @@ export interface Wan {
   datacenters(): readonly string[];
   /** Servers of another datacenter that can be tried, best first; empty when none can be reached. */
   serversOf(datacenter: string): readonly RpcServerAddress[];
-  coordinates?(): WanCoordinates;
+  coordinates(): WanCoordinates;
 }

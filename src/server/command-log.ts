@@ -45,7 +45,7 @@ export interface CommandLog {
 export interface SavedState {
   readonly meta: SnapshotMeta;
   /** The state from its start; `meta.Size` bytes. */
-  pieces(): AsyncIterable<Uint8Array>;
+  readonly pieces: () => AsyncIterable<Uint8Array>;
 }
 
 /** The log with all that servers do to agree on it; the leader's duties and snapshots stand on this. */

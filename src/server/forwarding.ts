@@ -97,7 +97,7 @@ export class Forwarding {
     answer: () => Promise<AnyCallReply<M>>,
     signal: AbortSignal | undefined,
   ): Promise<AnyCallReply<M>> {
-    const datacenter = addressed(method, (request ?? {}) as Routed) ?? '';
+    const datacenter = addressed(method, request ?? {}) ?? '';
     if (datacenter !== this.#datacenter) return await this.#toDatacenter(datacenter, method, request, signal);
     const isRead = callKinds[method] !== 'write';
     const { RequireConsistent } = request as Routed;

@@ -40,7 +40,7 @@ import { coordinateHandlers, coordinatePeriodMsDefault, CoordinateUpdates, store
 import { discoveryChainHandlers } from './discovery-chain.ts';
 import type { Endpoint, Handlers } from './endpoint.ts';
 import { federationStateHandlers, FederationStateUpkeep } from './federation-state.ts';
-import { Forwarding, type Routed } from './forwarding.ts';
+import { Forwarding } from './forwarding.ts';
 import { gatewayHandlers } from './gateways.ts';
 import { healthHandlers } from './health.ts';
 import { intentionHandlers } from './intention.ts';
@@ -352,7 +352,7 @@ export function createServer(options: ServerOptions): Server {
     if (!Object.hasOwn(handlers, method)) return Promise.reject(new CallError(`rpc: can't find method ${method}`));
     const handler = handlers[method] as AnyHandler<M>;
     try {
-      if (forwarding.isHere(method, request as Routed)) return handler(request, signal);
+      if (forwarding.isHere(method, request)) return handler(request, signal);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -377,8 +377,7 @@ export function createServer(options: ServerOptions): Server {
     snapshots,
     rpc: {
       handler: (method, request, { signal }) => answer(method as keyof AnyHandlers, request as never, signal),
-      insecureHandler: (method, request, { signal }) =>
-        insecure[method as InsecureCallName](request as never, signal) as Promise<unknown>,
+      insecureHandler: (method, request, { signal }) => insecure[method as InsecureCallName](request as never, signal),
       snapshotHandler: snapshots.handler,
     },
     get blockingQueries() {
@@ -437,10 +436,9 @@ export function createServer(options: ServerOptions): Server {
 
 /** How other datacenters are, from the WAN pool. */
 function wanHandlers(wan: Wan): Partial<Handlers> {
-  const { coordinates } = wan;
   return {
     'Catalog.ListDatacenters': () => Promise.resolve(wan.datacenters()),
-    ...(coordinates && { 'Coordinate.ListDatacenters': () => Promise.resolve(coordinates.call(wan)) }),
+    'Coordinate.ListDatacenters': () => Promise.resolve(wan.coordinates()),
   };
 }
 
