@@ -20,7 +20,7 @@ import * as query from './prepared-query.ts';
 import * as txn from './txn.ts';
 
 const { bool, bytes, byteString, fullList, fullMap, index, list, nullable, str } = shapes;
-const { dcRequest, dcSpecific, nodeSpecific, queryOptions, rows, serviceSpecific, writeRequest } = parts;
+const { dcRequest, dcSpecific, nodeSpecific, queryOptions, replyList, rows, serviceSpecific, writeRequest } = parts;
 const { readOf, replyOf, writeOf } = acl;
 
 export interface CallShape<Request, Reply> {
@@ -73,10 +73,10 @@ const configurationSet = record<CallRequest<'ConnectCA.ConfigurationSet'>>(
 export const callShapes: { readonly [M in CallName]: CallShape<CallRequest<M>, CallReply<M>> } = {
   'Status.Ping': { request: noArguments, reply: empty },
   'Status.Leader': { request: dcSpecific, reply: str },
-  'Status.Peers': { request: dcSpecific, reply: rows(str) },
+  'Status.Peers': { request: dcSpecific, reply: replyList(str) },
   'Catalog.Register': { request: catalog.registerRequest, reply: empty },
   'Catalog.Deregister': { request: catalog.deregisterRequest, reply: empty },
-  'Catalog.ListDatacenters': { request: queryOptions, reply: rows(str) },
+  'Catalog.ListDatacenters': { request: queryOptions, reply: replyList(str) },
   'Catalog.ListNodes': { request: dcSpecific, reply: replyOf('Nodes', rows(catalog.node)) },
   'Catalog.ListServices': { request: dcSpecific, reply: replyOf('Services', fullMap(fullList(str))) },
   'Catalog.ServiceNodes': { request: serviceSpecific, reply: replyOf('ServiceNodes', rows(catalog.serviceNode)) },
@@ -112,7 +112,7 @@ export const callShapes: { readonly [M in CallName]: CallShape<CallRequest<M>, C
   'Session.NodeSessions': { request: nodeSpecific, reply: sessions },
   'Session.Renew': { request: kv.sessionSpecific, reply: sessions },
   'Coordinate.Update': { request: kv.coordinateUpdate, reply: empty },
-  'Coordinate.ListDatacenters': { request: noArguments, reply: rows(kv.datacenterMap) },
+  'Coordinate.ListDatacenters': { request: noArguments, reply: replyList(kv.datacenterMap) },
   'Coordinate.ListNodes': { request: dcSpecific, reply: coordinates },
   'Coordinate.Node': { request: nodeSpecific, reply: coordinates },
   'Txn.Apply': { request: txn.txnRequest, reply: txn.txnResponse },

@@ -22,6 +22,9 @@ export function rows<T>(item: Shape<T>): Shape<readonly T[]> {
   return converted(list(item), { to: (items) => (items.length === 0 ? null : items), from: (items) => items ?? [] });
 }
 
+/** A list that is the whole of a reply: the peers make it before the call, so it is never nil, and cannot read nil. */
+export const replyList = shapes.fullList;
+
 export const raftIndexFields = { CreateIndex: index, ModifyIndex: index };
 /** Of records in requests, which need not give them. */
 export const givenIndexFields = { CreateIndex: opt(index), ModifyIndex: opt(index) };
