@@ -1,7 +1,8 @@
 /**
  * Anti-entropy: carries local state to the servers' catalog. A partial sync sends what is known to differ, at once; a
  * full sync asks the servers what they have for this node and repairs both ways, because a server may have lost or
- * changed it (reference/agent.md §5, reference/server-rpc.md §6.3).
+ * changed it (reference/agent.md §5, reference/server-rpc.md §6.3). One sync runs at a time, and it reads from the
+ * leader: what it compares with is never older than what it has sent.
  */
 import type { Clock, Logger, Random, Timer } from '../ports/index.ts';
 import {
@@ -13,17 +14,18 @@ import {
   serfHealthCheckId,
   type Unindexed,
 } from '../model/index.ts';
+import { isServersFault } from '../server/index.ts';
 import type { LocalState } from './local-state.ts';
 
-/** Time between full syncs, plus as much again at random (ms); scaled by the cluster's size. */
+/** Time between full syncs, plus as much again at random (ms). */
 const fullSyncIntervalMs = 60_000;
-/** After a failed full sync, plus as much again at random (ms). */
-const fullSyncRetryMs = 15_000;
-/** After a failed partial sync (ms): soon enough that a leader election goes unnoticed. */
-const partialSyncRetryMs = 3_000;
-/** After a change among the servers, at random up to this, so that not all agents come at once (ms); scaled. */
+/** After a sync that failed, a full one follows after this, twice as much after each further failure, plus as much … */
+const retryMs = 3_000;
+/** … again at random; the longest (ms). The first comes soon enough that a leader election goes unnoticed. */
+const retryMsMax = 15_000;
+/** After a change among the servers, at random up to this, so that not all agents come at once (ms). */
 const serversChangedMs = 3_000;
-/** Up to so many members the interval is not stretched; beyond, it grows by one for each doubling. */
+/** Up to so many members what is random is not stretched; beyond, it grows by one for each doubling. */
 const scaleThreshold = 128;
 
 /** What the servers should know about the node itself. */
@@ -46,6 +48,8 @@ export interface SyncTokens {
   readonly accessorOf: (token: string) => Promise<string>;
 }
 
+type Fields = Readonly<Record<string, unknown>>;
+
 export class AntiEntropy {
   readonly #state: LocalState;
   readonly #caller: NamedCaller;
@@ -54,17 +58,26 @@ export class AntiEntropy {
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #acl: SyncTokens | undefined;
-  readonly #isServer: boolean;
-  readonly #checkUpdateIntervalMs: () => number;
+  readonly #answersWait: boolean;
   readonly #memberCount: () => number;
   #nodeInfoInSync = false;
+  /** Counts changes of the node's info. */
+  #nodeVersion = 0;
+  /** What the run under way, or the next, still has to do. */
+  #changesDue = false;
+  #fullDue = false;
   #running: Promise<void> | undefined;
-  #again = false;
-  #fullTimer: Timer | undefined;
+  /** For the next full sync; none while one is due or runs. */
+  #timer: Timer | undefined;
+  #timerMs = Number.POSITIVE_INFINITY;
   /** The full sync to come must not wait for its turn. */
-  #fullSyncSoon = false;
-  #retryTimer: Timer | undefined;
-  #stopped = false;
+  #serversChanged = false;
+  /** Syncs that failed in a row. */
+  #failures = 0;
+  /** What was told to be refused, with the reason: it is told once. */
+  readonly #refusals = new Map<string, string>();
+  #started = false;
+  readonly #stopped = new AbortController();
   #paused = 0;
 
   constructor(dependencies: {
@@ -77,9 +90,9 @@ export class AntiEntropy {
     readonly logger: Logger;
     /** What calls are made with where a registration brought no token; without it none. */
     readonly acl?: SyncTokens;
-    /** A server's own `consul` service is managed by the leader and left alone. */
-    readonly isServer: boolean;
-    readonly checkUpdateIntervalMs: () => number;
+    /** Whether who registers waits until the catalog has it: only where nothing but memory stands between. */
+    readonly answersWait: boolean;
+    /** Members of the LAN pool. */
     readonly memberCount: () => number;
   }) {
     this.#state = dependencies.state;
@@ -89,37 +102,37 @@ export class AntiEntropy {
     this.#random = dependencies.random;
     this.#logger = dependencies.logger;
     this.#acl = dependencies.acl;
-    this.#isServer = dependencies.isServer;
-    this.#checkUpdateIntervalMs = dependencies.checkUpdateIntervalMs;
+    this.#answersWait = dependencies.answersWait;
     this.#memberCount = dependencies.memberCount;
   }
 
-  /** Begins with a full sync. */
+  /** Begins with a full sync: what the servers still know from an earlier life need not be sent. */
   start(): void {
-    void this.#fullSyncNow();
+    this.#started = true;
+    this.#fullDue = true;
+    void this.#run();
   }
 
+  /** Ends at once; what is under way is given up. */
   stop(): void {
-    this.#stopped = true;
-    this.#fullTimer?.cancel();
-    this.#retryTimer?.cancel();
+    this.#stopped.abort(new Error('the agent stops'));
+    this.#timer?.cancel();
   }
 
-  /** While paused (reload) nothing is sent; resuming sends what has changed. Pauses nest. */
+  /** While paused (reload) nothing is begun; resuming does what came due. Pauses nest. */
   pause(): void {
     this.#paused++;
   }
 
   resume(): void {
     this.#paused--;
-    if (this.#paused === 0) this.trigger();
+    this.trigger();
   }
 
   /** A server has come back, or another one leads: what failed may work now, and what it knows may differ. */
   serversChanged(): void {
-    this.#fullSyncSoon = true;
-    // While one runs there is no timer; its end looks at the flag.
-    if (this.#fullTimer !== undefined) this.#scheduleFullSync(fullSyncIntervalMs);
+    this.#serversChanged = true;
+    if (this.#timer !== undefined) this.#schedule();
   }
 
   /** Sends changes soon; errors are logged and retried. */
@@ -129,6 +142,7 @@ export class AntiEntropy {
 
   /** Node metadata or addresses changed. */
   nodeInfoChanged(): void {
+    this.#nodeVersion++;
     this.#nodeInfoInSync = false;
     this.trigger();
   }
@@ -137,79 +151,89 @@ export class AntiEntropy {
    * Sends everything that differs now. Resolves when every change made before the call was tried; failures are logged,
    * stay marked and are retried, so a caller need not care.
    */
-  async syncChanges(): Promise<void> {
-    if (this.#stopped || this.#paused > 0) return;
-    if (this.#running) {
-      // The run under way may have passed what just changed: one more round covers it.
-      this.#again = true;
-      return this.#running;
-    }
-    this.#running = this.#syncLoop();
-    return this.#running;
+  syncChanges(): Promise<void> {
+    this.#changesDue = true;
+    return this.#run();
   }
 
-  async #syncLoop(): Promise<void> {
-    try {
-      // A service and its checks are set in one turn: what begins after it sends them together.
-      await Promise.resolve();
-      do {
-        this.#again = false;
-        await this.#sendChanges();
-      } while (this.#again && !this.#stopped && this.#paused === 0);
-    } catch (error) {
-      this.#logger.named('anti_entropy').error('failed to sync changes', { error });
-      this.#scheduleRetry();
-    } finally {
-      this.#running = undefined;
-    }
+  /** {@link syncChanges}, for whose answer a user waits: a network is not waited for. */
+  settled(): Promise<void> {
+    const sent = this.syncChanges();
+    return this.#answersWait ? sent : Promise.resolve();
   }
 
-  #scheduleRetry(): void {
-    if (this.#stopped) return;
-    this.#retryTimer?.cancel();
-    this.#retryTimer = this.#clock.after(partialSyncRetryMs * (1 + this.#random.next()), () => this.trigger());
+  get #idle(): boolean {
+    if (!this.#started || this.#paused > 0 || this.#stopped.signal.aborted) return true;
+    return !(this.#changesDue || this.#fullDue);
   }
 
-  async #fullSyncNow(): Promise<void> {
-    if (this.#stopped) return;
-    this.#fullTimer = undefined;
-    this.#fullSyncSoon = false;
-    let delayMs = fullSyncIntervalMs;
-    try {
-      if (this.#paused === 0) {
-        await this.#compareWithServers();
-        await this.syncChanges();
+  async #run(): Promise<void> {
+    if (this.#idle) return;
+    await (this.#running ??= this.#rounds().finally(() => (this.#running = undefined)));
+  }
+
+  /** Never rejects. What comes due during a round is done by the next. */
+  async #rounds(): Promise<void> {
+    // A service and its checks are set in one turn: what begins after it sends them together.
+    await Promise.resolve();
+    while (!this.#idle) {
+      const full = this.#fullDue;
+      this.#changesDue = false;
+      if (full) {
+        this.#fullDue = false;
+        this.#serversChanged = false;
       }
-    } catch (error) {
-      this.#logger.named('anti_entropy').error('failed to sync remote state', { error });
-      delayMs = fullSyncRetryMs;
+      try {
+        if (full) await this.#compareWithServers();
+        await this.#sendChanges();
+        this.#failures = 0;
+        if (full) this.#schedule();
+      } catch (error) {
+        if (this.#stopped.signal.aborted) return;
+        const what = full ? 'failed to sync remote state' : 'failed to sync changes';
+        this.#logger.named('anti_entropy').error(what, { error });
+        this.#failures++;
+        this.#schedule();
+      }
     }
-    this.#scheduleFullSync(delayMs);
   }
 
-  #scheduleFullSync(intervalMs: number): void {
-    if (this.#stopped) return;
-    this.#fullTimer?.cancel();
-    const waitMs = this.#fullSyncSoon
-      ? this.#random.next() * serversChangedMs
-      : intervalMs + this.#random.next() * intervalMs;
-    this.#fullTimer = this.#clock.after(waitMs * scaleFactor(this.#memberCount()), () => void this.#fullSyncNow());
+  /** Sets the time of the next full sync, unless it is due sooner. */
+  #schedule(): void {
+    const waitMs = this.#waitMs();
+    const atMs = this.#clock.monotonicMs() + waitMs;
+    if (this.#timer !== undefined && this.#timerMs <= atMs) return;
+    this.#timer?.cancel();
+    this.#timerMs = atMs;
+    this.#timer = this.#clock.after(waitMs, () => {
+      this.#timer = undefined;
+      this.start();
+    });
+  }
+
+  #waitMs(): number {
+    const stagger = this.#random.next() * scaleFactor(this.#memberCount());
+    if (this.#serversChanged) return stagger * serversChangedMs;
+    if (this.#failures === 0) return fullSyncIntervalMs * (1 + stagger);
+    return Math.min(retryMs * 2 ** (this.#failures - 1), retryMsMax) * (1 + stagger);
   }
 
   async #compareWithServers(): Promise<void> {
-    const node = this.#node();
-    const request = { Datacenter: node.Datacenter, Node: node.Node, AllowStale: false, Token: this.#agentToken() };
+    const { Datacenter, Node } = this.#node();
+    const request = { Datacenter, Node, Token: this.#agentToken() };
+    const { signal } = this.#stopped;
     const [services, checks] = await Promise.all([
-      this.#caller.call('Catalog.NodeServiceList', request),
-      this.#caller.call('Health.NodeChecks', request),
+      this.#caller.call('Catalog.NodeServiceList', request, signal),
+      this.#caller.call('Health.NodeChecks', request, signal),
     ]);
+    const node = this.#node();
     const remoteNode = services.NodeServices.Node;
     this.#nodeInfoInSync =
       remoteNode !== null &&
       remoteNode.ID === node.ID &&
-      remoteNode.Address === node.Address &&
-      sameMap(remoteNode.TaggedAddresses, node.TaggedAddresses) &&
-      sameMap(remoteNode.Meta, node.Meta);
+      sameValue(remoteNode.TaggedAddresses, node.TaggedAddresses) &&
+      sameValue(remoteNode.Meta, node.Meta);
+    if (this.#nodeInfoInSync) this.#logger.debug('Node info in sync');
     this.#compareServices(services.NodeServices.Services ?? []);
     this.#compareChecks(checks.HealthChecks);
   }
@@ -223,11 +247,12 @@ export class AntiEntropy {
     for (const service of remote) {
       const local = state.services.get(service.ID);
       if (!local) {
-        if (this.#isServer && service.ID === consulServiceId) continue;
+        // The leader keeps it.
+        if (service.ID === consulServiceId) continue;
         if (!state.removedServices.has(service.ID)) state.removedServices.set(service.ID, { token: '' });
         continue;
       }
-      if (local.service.EnableTagOverride && !sameList(local.service.Tags, service.Tags)) {
+      if (local.service.EnableTagOverride && !sameValue(local.service.Tags, service.Tags)) {
         state.overrideTags(service.ID, service.Tags);
       }
       const current = state.services.get(service.ID)!.service;
@@ -255,7 +280,7 @@ export class AntiEntropy {
         continue;
       }
       // An output that waits for its deferred write is no difference.
-      const ignoreOutput = this.#checkUpdateIntervalMs() > 0;
+      const ignoreOutput = local.deferred !== undefined;
       if (sameCheck(local.check, check, ignoreOutput)) {
         if (local.deferred === undefined) state.markCheckInSync(check.CheckID, local.check);
         this.#logger.debug('Check in sync', { check: check.CheckID });
@@ -263,43 +288,32 @@ export class AntiEntropy {
     }
   }
 
+  /** @throws what a server failed with; what it refuses is told and left to the next full sync. */
   async #sendChanges(): Promise<void> {
     const state = this.#state;
-    let firstError: unknown;
-    const attempt = async (
-      what: string,
-      fields: Readonly<Record<string, unknown>>,
-      action: () => Promise<void>,
-    ): Promise<void> => {
-      try {
-        await action();
-      } catch (error) {
-        firstError ??= error;
-        this.#logger.warn(`${what} failed.`, { ...fields, error });
-      }
-    };
-    for (const [id, { token }] of state.removedServices) {
-      await attempt('Deregistering service', { service: id }, async () => {
-        const done = await this.#deregister({ ServiceID: id }, 'Service', { service: id });
-        if (state.removedServices.get(id)?.token === token) state.removedServices.delete(id);
-        if (done) this.#logger.info('Deregistered service', { service: id });
-      });
+    // First of all, with the agent's own token: others may have no rights over the node.
+    if (!this.#nodeInfoInSync) await this.#syncNodeInfo();
+    for (const [id, removal] of [...state.removedServices]) {
+      await this.#deregister({ ServiceID: id }, 'service', id);
+      if (state.removedServices.get(id) === removal) state.removedServices.delete(id);
     }
-    for (const id of [...state.dirtyServices]) {
-      await attempt('Syncing service', { service: id }, () => this.#syncService(id));
+    for (const id of [...state.dirtyServices]) await this.#syncService(id);
+    for (const [id, removal] of [...state.removedChecks]) {
+      await this.#deregister({ CheckID: id }, 'check', id);
+      if (state.removedChecks.get(id) === removal) state.removedChecks.delete(id);
     }
-    for (const [id, { token }] of state.removedChecks) {
-      await attempt('Deregistering check', { check: id }, async () => {
-        const done = await this.#deregister({ CheckID: id }, 'Check', { check: id });
-        if (state.removedChecks.get(id)?.token === token) state.removedChecks.delete(id);
-        if (done) this.#logger.info('Deregistered check', { check: id });
-      });
-    }
-    for (const id of [...state.dirtyChecks]) {
-      await attempt('Syncing check', { check: id }, () => this.#syncCheck(id));
-    }
-    if (!this.#nodeInfoInSync) await attempt('Syncing node info', {}, () => this.#syncNodeInfo());
-    if (firstError !== undefined) this.#scheduleRetry();
+    for (const id of [...state.dirtyChecks]) await this.#syncCheck(id);
+  }
+
+  async #syncNodeInfo(): Promise<void> {
+    const token = this.#agentToken();
+    const version = this.#nodeVersion;
+    const refusal = await this.#attempt(() => this.#register({}, token));
+    // A name that another node has: what came after would be registered at that one.
+    if (refusal !== undefined && !isBlocked(refusal)) throw refusal;
+    this.#nodeInfoInSync = version === this.#nodeVersion;
+    if (refusal === undefined) this.#told('node', 'Synced node info', {});
+    else await this.#refused('node', 'Node info update', { node: this.#node().Node }, refusal, token);
   }
 
   async #syncService(id: string): Promise<void> {
@@ -313,34 +327,109 @@ export class AntiEntropy {
       .filter((entry) => !entry.inSync && entry.token === local.token)
       .map((entry) => entry.check);
     const token = local.token || this.#userToken();
-    const blocked = await this.#blocked(() => this.#register({ Service: service, Checks: checks }, token));
-    // Asking again changes nothing until somebody changes the rights: the next full sync tries it.
+    const refusal = await this.#attempt(() => this.#register({ Service: service, Checks: checks }, token));
     state.markServiceInSync(id, service);
-    if (blocked) await this.#warnBlocked('Service registration', { service: id }, token);
-    else this.#logger.info('Synced service', { service: id });
-    for (const check of checks) {
-      state.markCheckInSync(check.CheckID, check);
-      if (!blocked) this.#logger.info('Synced check', { check: check.CheckID });
+    for (const check of checks) state.markCheckInSync(check.CheckID, check);
+    if (refusal !== undefined) {
+      await this.#refused(`service ${id}`, 'Service registration', { service: id }, refusal, token);
+      return;
     }
+    this.#told(`service ${id}`, 'Synced service', { service: id });
+    for (const { CheckID } of checks) this.#told(`check ${CheckID}`, 'Synced check', { check: CheckID });
   }
 
   async #syncCheck(id: string): Promise<void> {
-    const local = this.#state.checks.get(id);
+    const state = this.#state;
+    const local = state.checks.get(id);
     if (!local || local.inSync) return;
     const { check } = local;
     const token = local.token || this.#userToken();
-    const blocked = await this.#blocked(() => this.#register({ Checks: [check] }, token));
-    this.#state.markCheckInSync(id, check);
-    if (blocked) await this.#warnBlocked('Check registration', { check: id }, token);
-    else this.#logger.info('Synced check', { check: id });
+    // Without the service it belongs to, whose tags may have been overridden in the catalog.
+    const refusal = await this.#attempt(() => this.#register({ Checks: [check] }, token));
+    if (refusal?.message.includes(missingService) === true && state.services.get(check.ServiceID)?.inSync === true) {
+      state.markServiceDirty(check.ServiceID);
+      await this.#syncService(check.ServiceID);
+      return;
+    }
+    state.markCheckInSync(id, check);
+    if (refusal === undefined) this.#told(`check ${id}`, 'Synced check', { check: id });
+    else await this.#refused(`check ${id}`, 'Check registration', { check: id }, refusal, token);
   }
 
-  async #syncNodeInfo(): Promise<void> {
+  /**
+   * Always with the agent's own token: who may write the node may take anything off it, also when the token of the
+   * registration has gone.
+   */
+  async #deregister(
+    what: { readonly ServiceID: string } | { readonly CheckID: string },
+    kind: 'service' | 'check',
+    id: string,
+  ): Promise<void> {
+    const { Datacenter, Node } = this.#node();
     const token = this.#agentToken();
-    const blocked = await this.#blocked(() => this.#register({}, token));
-    this.#nodeInfoInSync = true;
-    if (blocked) await this.#warnBlocked('Node info update', { node: this.#node().Node }, token);
-    else this.#logger.info('Synced node info');
+    const refusal = await this.#attempt(async () => {
+      await this.#caller.call('Catalog.Deregister', { Datacenter, Node, Token: token, ...what }, this.#stopped.signal);
+    });
+    const key = `removed ${kind} ${id}`;
+    if (refusal === undefined || /Unknown (?:service|check)/.test(refusal.message)) {
+      this.#told(key, `Deregistered ${kind}`, { [kind]: id });
+      this.#refusals.delete(`${kind} ${id}`);
+    } else {
+      const name = kind === 'service' ? 'Service' : 'Check';
+      await this.#refused(key, `${name} deregistration`, { [kind]: id }, refusal, token);
+    }
+  }
+
+  async #register(
+    content: { readonly Service?: Unindexed<NodeService>; readonly Checks?: readonly Unindexed<HealthCheck>[] },
+    token: string,
+  ): Promise<void> {
+    const node = this.#node();
+    await this.#caller.call(
+      'Catalog.Register',
+      {
+        Datacenter: node.Datacenter,
+        ID: node.ID,
+        Node: node.Node,
+        Address: node.Address,
+        TaggedAddresses: node.TaggedAddresses,
+        NodeMeta: node.Meta,
+        SkipNodeUpdate: this.#nodeInfoInSync,
+        Token: token,
+        ...content,
+      },
+      this.#stopped.signal,
+    );
+  }
+
+  /** @returns why the servers refuse; other failures are thrown. */
+  async #attempt(write: () => Promise<void>): Promise<CallError | undefined> {
+    try {
+      await write();
+      return undefined;
+    } catch (error) {
+      if (error instanceof CallError && !isServersFault(error)) return error;
+      throw error;
+    }
+  }
+
+  #told(key: string, text: string, fields: Fields): void {
+    this.#refusals.delete(key);
+    this.#logger.info(text, fields);
+  }
+
+  /**
+   * Asking again changes nothing until somebody changes rights or registration: the next full sync does, and says
+   * nothing if it hears the same.
+   */
+  async #refused(key: string, what: string, fields: Fields, refusal: CallError, token: string): Promise<void> {
+    const known = this.#refusals.get(key) === refusal.message;
+    this.#refusals.set(key, refusal.message);
+    const accessorID = isBlocked(refusal) ? ((await this.#acl?.accessorOf(token)) ?? '') : undefined;
+    const [text, more] =
+      accessorID === undefined ? [`${what} failed.`, { error: refusal }] : [`${what} blocked by ACLs`, { accessorID }];
+    if (known) this.#logger.debug(text, { ...fields, ...more });
+    else this.#logger.warn(text, { ...fields, ...more });
   }
 
   #userToken(): string {
@@ -350,78 +439,18 @@ export class AntiEntropy {
   #agentToken(): string {
     return this.#acl?.agent() ?? '';
   }
+}
 
-  /** Whether the servers refused for want of rights; other failures are thrown. */
-  async #blocked(write: () => Promise<void>): Promise<boolean> {
-    try {
-      await write();
-      return false;
-    } catch (error) {
-      const text = error instanceof CallError ? error.message : '';
-      if (text.includes('Permission denied') || text.includes('ACL not found')) return true;
-      throw error;
-    }
-  }
+/** Of a check whose service the servers do not have. */
+const missingService = 'Missing service registration';
 
-  async #warnBlocked(what: string, fields: Readonly<Record<string, unknown>>, token: string): Promise<void> {
-    const accessorID = (await this.#acl?.accessorOf(token)) ?? '';
-    this.#logger.warn(`${what} blocked by ACLs`, { ...fields, accessorID });
-  }
-
-  async #register(
-    content: { readonly Service?: Unindexed<NodeService>; readonly Checks?: readonly Unindexed<HealthCheck>[] },
-    token: string,
-  ): Promise<void> {
-    const node = this.#node();
-    await this.#caller.call('Catalog.Register', {
-      Datacenter: node.Datacenter,
-      ID: node.ID,
-      Node: node.Node,
-      Address: node.Address,
-      TaggedAddresses: node.TaggedAddresses,
-      NodeMeta: node.Meta,
-      SkipNodeUpdate: this.#nodeInfoInSync,
-      Token: token,
-      ...content,
-    });
-    this.#nodeInfoInSync = true;
-  }
-
-  /**
-   * Always with the agent's own token: who may write the node may take anything off it, also when the token of the
-   * registration has gone. Resolves with false when that is not enough.
-   */
-  async #deregister(
-    what: { readonly ServiceID: string } | { readonly CheckID: string },
-    kind: string,
-    fields: Readonly<Record<string, unknown>>,
-  ): Promise<boolean> {
-    const node = this.#node();
-    const token = this.#agentToken();
-    const blocked = await this.#blocked(async () => {
-      await this.#caller.call('Catalog.Deregister', {
-        Datacenter: node.Datacenter,
-        Node: node.Node,
-        Token: token,
-        ...what,
-      });
-    });
-    if (blocked) await this.#warnBlocked(`${kind} deregistration`, fields, token);
-    return !blocked;
-  }
+function isBlocked({ message }: CallError): boolean {
+  return message.includes('Permission denied') || message.includes('ACL not found');
 }
 
 /** 1 up to 128 members, then one more for each doubling, so that a big cluster's servers are not flooded. */
 export function scaleFactor(members: number): number {
   return members <= scaleThreshold ? 1 : Math.ceil(Math.log2(members) - Math.log2(scaleThreshold)) + 1;
-}
-
-function sameMap(a: Readonly<Record<string, string>> | null, b: Readonly<Record<string, string>> | null): boolean {
-  return sameValue(a ?? {}, b ?? {});
-}
-
-function sameList(a: readonly string[] | null, b: readonly string[] | null): boolean {
-  return sameValue(a ?? [], b ?? []);
 }
 
 /** Deep equality; a missing field, null and an empty list or map are the same here: servers do not keep them apart reliably. */

@@ -437,13 +437,12 @@ class RunningAgent {
       clock,
       random,
       logger,
-      isServer: config.server.enabled,
+      answersWait: config.devMode,
       acl: {
         user: () => tokens.user,
         agent: () => tokens.agent,
         accessorOf: (token) => side.accessorOf(token),
       },
-      checkUpdateIntervalMs: () => this.#config.checkUpdateIntervalMs,
       memberCount: () => membership.memberCount,
     });
     const coordinateReports = new CoordinateReports({

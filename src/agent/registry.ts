@@ -122,7 +122,7 @@ export class Registry {
       writes.push(this.#apply(sidecar, { ...options, token: sidecar.token || token }, true));
     }
     await Promise.all(writes);
-    await this.#antiEntropy.syncChanges();
+    await this.#antiEntropy.settled();
   }
 
   async #apply(
@@ -208,7 +208,7 @@ export class Registry {
     const sidecarId = sidecarIdOf(id);
     const hasSidecar = this.#state.serviceRecords.get(sidecarId)?.LocallyRegisteredAsSidecar === true;
     await Promise.all([this.#dropService(id), hasSidecar ? this.#dropService(sidecarId) : undefined]);
-    await this.#antiEntropy.syncChanges();
+    await this.#antiEntropy.settled();
     return known;
   }
 
@@ -239,14 +239,14 @@ export class Registry {
     if (options.origin !== 'file') {
       await this.#persistence?.saveCheck({ ...registration, token: options.token });
     }
-    await this.#antiEntropy.syncChanges();
+    await this.#antiEntropy.settled();
   }
 
   /** @returns false when it is unknown. */
   async deregisterCheck(id: string): Promise<boolean> {
     const known = this.#forgetCheck(id);
     if (known) await this.#persistence?.removeCheck(id);
-    await this.#antiEntropy.syncChanges();
+    await this.#antiEntropy.settled();
     return known;
   }
 
@@ -263,7 +263,7 @@ export class Registry {
     if (check && expiresAtMs !== undefined) {
       await this.#persistence?.saveTtlState(id, { status, output: check.Output, expiresAtMs });
     }
-    await this.#antiEntropy.syncChanges();
+    await this.#antiEntropy.settled();
   }
 
   /** @throws AgentRequestError (404) for an unknown service. */
@@ -322,7 +322,7 @@ export class Registry {
     };
     this.#state.setCheck({ check, definition: undefined, token: about.token, origin: 'api' });
     await this.#persistence?.saveCheck({ check, definition: undefined, token: about.token });
-    await this.#antiEntropy.syncChanges();
+    await this.#antiEntropy.settled();
   }
 
   /**

@@ -84,14 +84,14 @@ export function nextTry(error: unknown, read: boolean): 'elsewhere' | 'later' | 
   return answered ? 'later' : 'elsewhere';
 }
 
-/** Said where there is nobody to ask, whatever is asked. */
-const nobody = ['No cluster leader', noKnownServers, rpcRateLimitExceeded];
+/** Whatever was asked, it was not for that. */
+const troubles = ['No cluster leader', noKnownServers, rpcRateLimitExceeded, ...undone, ...unknown];
 
 /** Whether a server, and not what was asked of it, is the reason: the next call should go to another. */
 export function isServersFault(error: unknown): boolean {
   const cause = error instanceof CallError ? error.cause : error;
   if (!(cause instanceof RpcError)) {
-    return error instanceof CallError && nobody.some((text) => error.message.includes(text));
+    return error instanceof CallError && troubles.some((text) => error.message.includes(text));
   }
   if (cause.kind === 'aborted') return false;
   return cause.kind !== 'server' || nextTry(cause, true) !== 'never';

@@ -72,11 +72,11 @@ function build(clock: VirtualClock, files: MemoryFiles) {
     clock,
     random,
     logger: silentLogger,
-    isServer: true,
-    checkUpdateIntervalMs: () => 0,
+    answersWait: true,
     memberCount: () => 1,
   });
   holder.sync = () => antiEntropy.trigger();
+  antiEntropy.start();
   const registry = new Registry({
     state,
     checks,

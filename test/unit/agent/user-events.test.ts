@@ -17,7 +17,9 @@ let lTime = 0;
 let events: UserEvents;
 beforeEach(async () => {
   // The server hands to the agent what it would send to all members.
-  const { server } = singleServer({ broadcastEvent: (name, payload) => events.receive({ name, payload, lTime: ++lTime }) });
+  const { server } = singleServer({
+    broadcastEvent: (name, payload) => events.receive({ name, payload, lTime: ++lTime }),
+  });
   await server.start();
   events = new UserEvents({
     nodeName: 'node-a',
@@ -112,7 +114,9 @@ describe('what cannot be fired', () => {
 
 test('an event that asks for a command is handed on, not remembered', async () => {
   const asked: string[] = [];
-  const { server } = singleServer({ broadcastEvent: (name, payload) => own.receive({ name, payload, lTime: ++lTime }) });
+  const { server } = singleServer({
+    broadcastEvent: (name, payload) => own.receive({ name, payload, lTime: ++lTime }),
+  });
   await server.start();
   const own = new UserEvents({
     nodeName: 'node-a',
