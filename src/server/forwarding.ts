@@ -4,7 +4,7 @@
  * clients never learn that there was one.
  */
 import { CallError } from '../model/index.ts';
-import { type Clock, type Logger, type Random, sleep } from '../ports/index.ts';
+import { type Clock, type Logger, type Random, sleep, type Timer } from '../ports/index.ts';
 import { mayRetry, RpcError, type RpcServerAddress } from '../rpc/index.ts';
 import { callKinds } from './call-kinds.ts';
 import type { AnyCallName, AnyCallReply, AnyCallRequest, Cluster, InsecureCallName } from './cluster.ts';
@@ -14,6 +14,11 @@ import { noClusterLeader } from './raft-log.ts';
 
 /** A random part of the hold time up to this one is waited between two tries. */
 const pausesInHoldTime = 16;
+/**
+ * How long a write that is on its way to a leader may still be answered when another one leads, ms. One that is deposed
+ * and alive passes it on or refuses it at once; of one that is frozen nobody will hear.
+ */
+const deposedGraceMs = 2_000;
 /** Servers of another datacenter that one call tries when they cannot be reached. */
 const remoteServersMax = 3;
 
@@ -45,6 +50,7 @@ export class Forwarding {
   /** Calls on their way to the leader: how to end those whose leader leads no more. */
   readonly #underWay = new Set<() => void>();
   readonly #unsubscribe: () => void;
+  #isLeaving = false;
   #stopped = false;
 
   constructor(parts: {
@@ -121,7 +127,7 @@ export class Forwarding {
       const nowMs = this.#clock.monotonicMs();
       deadlineMs ??= nowMs + this.#holdMs;
       const pauseMs = this.#pauseMs();
-      if (this.#stopped || nowMs + pauseMs > deadlineMs) throw failure;
+      if (this.#isLeaving || this.#stopped || nowMs + pauseMs > deadlineMs) throw failure;
       await sleep(this.#clock, pauseMs, signal);
     }
   }
@@ -154,6 +160,11 @@ export class Forwarding {
     const servers = wan.serversOf(datacenter);
     if (servers.length === 0) throw new CallError('Remote DC has no server currently reachable');
     return servers;
+  }
+
+  /** Nobody tells this server any more who leads: its callers are to ask others. */
+  leave(): void {
+    this.#isLeaving = true;
   }
 
   stop(): void {
@@ -192,12 +203,18 @@ export class Forwarding {
   ): Promise<AnyCallReply<M>> {
     const address = this.#log.leaderAddress;
     const abort = new AbortController();
+    const isRead = callKinds[method] !== 'write';
     let isDeposed = false;
+    let grace: Timer | undefined;
+    const giveUp = (): void => {
+      isDeposed = true;
+      abort.abort(new Error('another server leads now'));
+    };
     const reconsider = (): void => {
       const { leaderAddress } = this.#log;
       if (leaderAddress === '' || leaderAddress === address) return;
-      isDeposed = true;
-      abort.abort(new Error('another server leads now'));
+      if (isRead) giveUp();
+      else grace ??= this.#clock.after(deposedGraceMs, giveUp);
     };
     const onAbort = (): void => abort.abort(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -208,10 +225,10 @@ export class Forwarding {
       if (!isDeposed) throw error;
       this.#logger.debug('the leader changed during a call', { method });
       // A read may be asked again; of a write nobody knows what became of it.
-      const isRead = callKinds[method] !== 'write';
       throw new CallError(isRead ? noClusterLeader : 'leadership lost while committing log', { cause: error });
     } finally {
       this.#underWay.delete(reconsider);
+      grace?.cancel();
       signal?.removeEventListener('abort', onAbort);
     }
   }

@@ -33,14 +33,12 @@ export function noKeyring(server: {
   // oxlint-disable-next-line require-await -- the type is that of a question to other members
   return async ({ Operation, Key, Forwarded, LocalOnly }) => {
     const badKey = Operation === 'list' ? undefined : keyProblem(Key);
+    const nothing = `${Operation === 'list' ? 'Keyring is empty' : 'No keyring to modify'} (encryption not enabled)`;
     const response = (WAN: boolean): KeyringResponse => ({
       WAN,
       Datacenter: datacenter,
       Segment: '',
-      Messages:
-        badKey === undefined
-          ? { [WAN ? `${nodeName}.${datacenter}` : nodeName]: 'Keyring is empty (encryption not enabled)' }
-          : null,
+      Messages: badKey === undefined ? { [WAN ? `${nodeName}.${datacenter}` : nodeName]: nothing } : null,
       Keys: null,
       PrimaryKeys: null,
       NumNodes: badKey === undefined ? 1 : 0,

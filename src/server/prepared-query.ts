@@ -171,10 +171,9 @@ function queryProblem({ Name, Session, Template, Token, Service, DNS }: Prepared
   }
   if (Service.Service === '') return 'Must provide a Service name to query';
   if (Service.Failover.NearestN < 0) return `Bad NearestN '${Service.Failover.NearestN}', must be >= 0`;
-  const nodeMeta = metaProblem(Service.NodeMeta ?? {}, { reserved: true });
-  if (nodeMeta !== null) return `Invalid NodeMeta filters: ${nodeMeta}`;
-  const serviceMeta = metaProblem(Service.ServiceMeta ?? {}, { reserved: true });
-  if (serviceMeta !== null) return `Invalid ServiceMeta filters: ${serviceMeta}`;
+  const badMeta =
+    metaProblem(Service.NodeMeta ?? {}, { reserved: true }) ?? metaProblem(Service.ServiceMeta ?? {}, { reserved: true });
+  if (badMeta !== null) return badMeta;
   if (DNS.TTL === '') return null;
   try {
     const ttlNs = parseGoDuration(DNS.TTL);

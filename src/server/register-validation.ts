@@ -42,8 +42,20 @@ export function validatedRegister(request: RegisterRequest): RegisterRequest {
 export function requireNode({ Node, ID }: { readonly Node: string; readonly ID?: string }): void {
   if (!Node) throw new CallError('Must provide node');
   if (!ID) return;
-  if (ID.length !== uuidLength) throw new CallError('Bad node ID: uuid string is wrong length');
-  if (!isUuid(ID)) throw new CallError('Bad node ID: uuid is improperly formatted');
+  const problem = uuidProblem(ID);
+  if (problem !== null) throw new CallError(`Bad node ID: ${problem}`);
+}
+
+/** In the words of the peer's parser. */
+function uuidProblem(id: string): string | null {
+  if (isUuid(id)) return null;
+  const bytes = Buffer.from(id).toString('latin1');
+  if (bytes.length !== uuidLength) return 'uuid string is wrong length';
+  const parts = /^(.{8})-(.{4})-(.{4})-(.{4})-(.{12})$/s.exec(bytes);
+  if (parts === null) return 'uuid is improperly formatted';
+  const odd = /[^\da-f]/i.exec(parts.slice(1).join(''))?.[0] ?? '';
+  const code = odd.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0');
+  return `encoding/hex: invalid byte: U+${code}${/[\x20-\x7e\xa1-\xac\xae-\xff]/.test(odd) ? ` '${odd}'` : ''}`;
 }
 
 /**
@@ -51,7 +63,7 @@ export function requireNode({ Node, ID }: { readonly Node: string; readonly ID?:
  * @throws CallError with the peer's text.
  */
 export function requireService(service: Unindexed<NodeService>): Unindexed<NodeService> {
-  if (!service.Service) throw new CallError('Must provide service name with ID');
+  if (service.ID && !service.Service) throw new CallError('Must provide service name with ID');
   if (isAnyAddress(service.Address ?? '')) throw new CallError('Invalid service address');
   const complete = {
     ...service,

@@ -410,6 +410,7 @@ export function createServer(options: ServerOptions): Server {
     async prepareLeave() {
       led = log.isLeader;
       if (!led || votersOf(log.configuration).length < 2) return;
+      forwarding.leave();
       try {
         await log.removeServer(nodeId);
       } catch (error) {
