@@ -548,6 +548,7 @@ class RunningAgent {
     );
     const http = createHttpServer({
       caller: side.caller,
+      snapshots: side.snapshots,
       cache,
       agent,
       options: httpOptions(config),

@@ -53,6 +53,8 @@ export interface Answer {
    * what is to be called when the client goes away.
    */
   readonly stream?: (sink: Sink) => () => void;
+  /** Takes the place of `body`: an answer of any size, which is never compressed here. Cut off when it fails. */
+  readonly pieces?: AsyncIterable<Uint8Array>;
   /** Close the connection afterwards, because the rest of the request was not read. */
   readonly close?: boolean;
 }

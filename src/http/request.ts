@@ -122,6 +122,11 @@ export class ApiRequest {
     return this.#signal;
   }
 
+  /** The body piece by piece, for who can take any size. */
+  get pieces(): AsyncIterable<Uint8Array> {
+    return this.#incoming;
+  }
+
   /**
    * Reads the whole body.
    * @param advice follows the text of the refusal.

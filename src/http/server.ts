@@ -7,11 +7,12 @@
 import { chmod, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { BlockList, isIP, type Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
+import { type Duplex, pipeline, Readable } from 'node:stream';
 import { type ByteString, byteStringToUtf8, invariant } from '../lib/index.ts';
 import { CallError, rpcRateLimitExceeded } from '../model/index.ts';
 import type { CachedCaller, NamedCaller } from '../model/index.ts';
 import type { Clock, Logger, Metrics, Random } from '../ports/index.ts';
+import type { Snapshots } from '../server/index.ts';
 import { type AgentDoor, AgentRequestError } from './agent-door.ts';
 import { agentConnectEndpoints } from './agent-connect-endpoint.ts';
 import { aclEndpoints } from './acl-endpoint.ts';
@@ -51,6 +52,7 @@ import { FailedRead } from './read-options.ts';
 import { ApiRequest, ClientGone } from './request.ts';
 import { encodePath, type Endpoint, Router } from './routes.ts';
 import { sessionEndpoints } from './session-endpoint.ts';
+import { snapshotEndpoints } from './snapshot-endpoint.ts';
 import { statusEndpoints } from './status-endpoint.ts';
 import { TlsDoor } from './tls-door.ts';
 import { txnEndpoints } from './txn-endpoint.ts';
@@ -114,6 +116,8 @@ interface Exchange {
 export function createHttpServer(parts: {
   readonly caller: NamedCaller;
   readonly cache: CachedCaller;
+  /** Without it there is no `/v1/snapshot`. */
+  readonly snapshots?: Snapshots;
   readonly agent: AgentDoor;
   readonly options: HttpOptions;
   readonly clock: Clock;
@@ -164,6 +168,7 @@ class Service implements HttpServer {
       ...intentionEndpoints(api),
       ...configEntryEndpoints(api),
       ...operatorEndpoints(api),
+      ...(parts.snapshots === undefined ? [] : snapshotEndpoints(api, parts.snapshots)),
       ...keyringEndpoints(api),
       ...federationStateEndpoints(api),
       ...connectCaEndpoints(api),
@@ -491,6 +496,13 @@ class Service implements HttpServer {
     if (answer.close === true) headers.push('Connection', 'close');
     if (answer.stream !== undefined) {
       this.#writeStream(socket, response, answer.status, headers, answer.stream);
+      return;
+    }
+    if (answer.pieces !== undefined) {
+      response.writeHead(answer.status, headers);
+      pipeline(Readable.from(answer.pieces), response, (error) => {
+        if (error && !response.destroyed) this.#logger.error('An answer was cut off', { error });
+      });
       return;
     }
     const { body } = answer;

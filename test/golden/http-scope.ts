@@ -2,13 +2,11 @@
 
 /** Calls whose endpoints do not exist yet; a path below them is answered with 404. */
 export const missingEndpoints: Readonly<Record<string, string>> = {
-  '/v1/snapshot': 'snapshots',
 };
 
 /** Scenario → reason. */
 export const outOfScope: Readonly<Record<string, string>> = {
   ...names('gossip keyring', ['keyring']),
-  ...names('snapshots', ['snapshot']),
   ...names('servers with a data directory', [
     'discovery-max-stale',
     'layout-compact',
