@@ -326,8 +326,9 @@ describe.skipIf(skipReason !== undefined)('a mixed pool of nine machines', { tim
     await serfs[2]!.command('leave');
     await consuls[2]!.request('PUT', 'agent/leave').catch(() => {});
     await untilAllSee(rest, namesOf(leavers), 'left');
+    // Not for a moment; of the others' goodbyes some are overtaken by the end they announce.
     for (const [i, { name, log }] of rest.entries()) {
-      expect(log.slice(readBefore[i]), name).not.toMatch(/EventMemberFailed: [psc]3/);
+      expect(log.slice(readBefore[i]), name).not.toMatch(/EventMemberFailed: p3/);
     }
     await Promise.all([own[1]!.kill(), serfs[1]!.kill()]);
     await untilAllSee([own[0]!, serfs[0]!, ...consuls.slice(0, 2)], ['p2', 's2'], 'failed', 60_000);

@@ -55,6 +55,14 @@ describe.each(seeds)('seed %i', (seed) => {
     expect(isForgotten()).toBe(true);
   });
 
+  test('nobody holds for failed, not even for a moment, who leaves', async () => {
+    const cluster = new SerfCluster(seed);
+    const [leaver, ...rest] = (await cluster.startPool(9)) as [SimMember, ...SimMember[]];
+    await cluster.leave(leaver);
+    await cluster.clock.advance(5_000);
+    for (const member of rest) expect(memberEvents(member, leaver.name)).toEqual(['member-join', 'member-leave']);
+  });
+
   test('a member that is forced out, but alive, stays', async () => {
     const cluster = new SerfCluster(seed, noisy);
     const pool = await cluster.startPool(5);

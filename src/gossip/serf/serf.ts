@@ -329,6 +329,8 @@ class SerfMember implements Serf {
     } catch (error) {
       this.#logger.warn('serf: timeout while waiting for graceful leave', { error });
     }
+    // Sent is not heard: whoever learnt of the end before the goodbye would hold us for failed.
+    if (this.#table.hasOthersAlive) await sleep(this.#clock, this.#spreadMs);
     try {
       await this.#memberlist.leave(broadcastTimeoutMs);
     } catch (error) {
@@ -654,6 +656,11 @@ class SerfMember implements Serf {
     const lTime = this.#memberClock.take();
     this.#table.intent({ type: 'join', node: nodeName, lTime, prune: false });
     this.#intentQueue.queue(encodeMessage(messageType.join, joinIntent, { LTime: lTime, Node: nodeName }));
+  }
+
+  /** Time in which gossip reaches everybody: as many rounds as doubling takes, which it outruns (three are told a round). */
+  get #spreadMs(): number {
+    return this.#options.profile.gossipIntervalMs * Math.ceil(Math.log2(this.#memberlist.numAlive + 1));
   }
 
   /** @throws SerfError when it was not spread in time. */

@@ -6,6 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { barChart, type BarChart } from './chart.ts';
+
+export type { Bar } from './chart.ts';
 
 export interface Row {
   readonly cells: readonly string[];
@@ -19,6 +22,10 @@ export interface Section {
   readonly method: string;
   readonly columns: readonly string[];
   readonly rows: readonly Row[];
+  /** The same as a picture. */
+  readonly bars?: BarChart;
+  /** Files beside the report. */
+  readonly images?: readonly { readonly file: string; readonly title: string }[];
   /** The numbers behind the table. */
   readonly data: unknown;
 }
@@ -74,18 +81,25 @@ export function printSection(section: Section, color: boolean): void {
   );
 }
 
-/** Writes `<name>.md` and `<name>.json`. */
-export function writeReport(dir: string, name: string, machine: Machine, sections: readonly Section[]): void {
+/** Writes `<name>.md`, `<name>.json` and, of a section with bars, `<name>.svg`. @param command what repeats the measurement */
+export function writeReport(
+  dir: string,
+  name: string,
+  machine: Machine,
+  sections: readonly Section[],
+  command = 'npm run bench',
+): void {
   mkdirSync(dir, { recursive: true });
-  writeFileSync(join(dir, `${name}.md`), markdown(machine, sections));
+  writeFileSync(join(dir, `${name}.md`), markdown(name, machine, sections, command));
+  for (const { bars } of sections) if (bars !== undefined) writeFileSync(join(dir, `${name}.svg`), barChart(bars));
   writeFileSync(join(dir, `${name}.json`), `${JSON.stringify({ machine, sections }, null, 2)}\n`);
 }
 
-function markdown(machine: Machine, sections: readonly Section[]): string {
+function markdown(name: string, machine: Machine, sections: readonly Section[], command: string): string {
   const { date, commit, cpu, cores, memoryGib, kernel, node, loadAtStart, loadAtEnd } = machine;
   const parts = [
     '# Portolan, measured',
-    `${date}, commit ${commit}, ${cores} cores of ${cpu}, ${memoryGib} GiB, Linux ${kernel}, Node.js ${node}; load average ${loadAtStart.toFixed(1)} before and ${loadAtEnd.toFixed(1)} after. Repeat it with \`npm run bench\`.`,
+    `${date}, commit ${commit}, ${cores} cores of ${cpu}, ${memoryGib} GiB, Linux ${kernel}, Node.js ${node}; load average ${loadAtStart.toFixed(1)} before and ${loadAtEnd.toFixed(1)} after. Repeat it with \`${command}\`.`,
   ];
   for (const section of sections) {
     const widths = widthsOf(section);
@@ -95,7 +109,15 @@ function markdown(machine: Machine, sections: readonly Section[]): string {
     parts.push(
       `## ${section.title}`,
       section.method,
-      [line(section.columns), rule, ...section.rows.map(({ cells }) => line(cells))].join('\n'),
+      ...(section.bars === undefined ? [] : [`![${section.bars.title}](${name}.svg)`]),
+      [
+        line(section.columns),
+        rule,
+        ...section.rows.map(({ cells, kept }) =>
+          line(kept === false ? [`${cells[0]} (missed)`, ...cells.slice(1)] : cells),
+        ),
+      ].join('\n'),
+      ...(section.images ?? []).map(({ file, title }) => `![${title}](${file})`),
     );
   }
   return `${parts.join('\n\n')}\n`;
