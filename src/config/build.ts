@@ -172,8 +172,8 @@ export function buildConfig(
     reconnectTimeoutWanMs: ms('reconnect_timeout_wan', c.reconnect_timeout_wan),
     server: {
       enabled: c.server,
-      bootstrap: c.bootstrap,
-      // one expected server is the same as bootstrap
+      // One expected server is the same as bootstrap.
+      bootstrap: c.bootstrap || c.bootstrap_expect === 1,
       bootstrapExpect: c.bootstrap_expect === 1 ? 0 : c.bootstrap_expect,
       protocol: c.protocol,
       raftProtocol: c.raft_protocol,

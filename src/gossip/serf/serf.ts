@@ -400,6 +400,7 @@ class SerfMember implements Serf {
   }
 
   cachedCoordinate(name: string): Coordinate | undefined {
+    if (name === this.#options.nodeName) return this.#coordinates?.coordinate;
     return this.#coordinateCache.get(name);
   }
 
