@@ -1,4 +1,4 @@
-/** `npm run bench [-- --only registration|memory|churn|start|peer] [--quick] [--record]` */
+/** `npm run bench [-- --only registration|memory|churn|start|peer] [--quick] [--durable] [--record name]` */
 import { existsSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { join } from 'node:path';
@@ -29,8 +29,9 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', multiple: true },
     quick: { type: 'boolean', default: false },
-    /** Writes the report that is kept in the repository. */
-    record: { type: 'boolean', default: false },
+    durable: { type: 'boolean', default: false },
+    /** Name of the report, to be kept in the repository. */
+    record: { type: 'string', default: 'latest' },
   },
 });
 const wanted = (values.only ?? Object.keys(measurements)).flatMap((names) => names.split(','));
@@ -42,7 +43,7 @@ if (unknown !== undefined) {
 const root = process.cwd();
 const bundle = join(root, '.cache', 'bench', 'portolan.js');
 if (!existsSync(bundle)) throw new Error('start the bench with: npm run bench');
-const context: Context = { root, bundle, quick: values.quick };
+const context: Context = { root, bundle, quick: values.quick, durable: values.durable };
 const color = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
 const loadAtStart = loadavg()[0]!;
 const sections: Section[] = [];
@@ -55,7 +56,7 @@ for (const name of wanted) {
   printSection(section, color);
 }
 const results = join(root, 'test', 'bench', 'results');
-writeReport(results, values.record ? 'recorded' : 'latest', describeMachine(root, loadAtStart), sections);
+writeReport(results, values.record, describeMachine(root, loadAtStart), sections);
 const missed = sections.flatMap(({ title, rows }) =>
   rows.filter(({ kept }) => kept === false).map(({ cells }) => `${title}: ${cells[0]}`),
 );

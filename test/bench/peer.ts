@@ -2,55 +2,132 @@
  * Portolan and the real Consul with the same words on the same machine, one after the other in alternating rounds. What
  * is told apart is the ratio: absolute numbers are the machine's.
  */
-import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import type { Context } from './support/context.ts';
-import { progress, type Section, show } from './support/report.ts';
+import { measureFanOut } from './support/fan-out.ts';
+import { dnsLoad, httpLoad, missingTool, type Throughput } from './support/load.ts';
+import { type Bar, progress, type Row, type Section, show } from './support/report.ts';
 import { median } from './support/stats.ts';
 import { consulOrReason, portolan, RunningSubject, type Subject } from './support/subject.ts';
 
-const run = promisify(execFile);
+/** How much is measured: a complete run takes about ten minutes, a quick one says whether it works. */
+interface Extent {
+  readonly rounds: number;
+  /** Length of one load, and of the one before it that does not count (s). */
+  readonly loadS: number;
+  readonly warmUpS: number;
+  /** Further starts in each round, for the time they take. */
+  readonly starts: number;
+  readonly watchers: number;
+  readonly wakes: number;
+}
+const complete: Extent = { rounds: 3, loadS: 3, warmUpS: 1, starts: 4, watchers: 10_000, wakes: 3 };
+const quick: Extent = { rounds: 1, loadS: 1, warmUpS: 1, starts: 1, watchers: 1_000, wakes: 1 };
 
-const rounds = 5;
-const quickRounds = 1;
-/** Length of one load (s); one of `warmUpS` before it does not count. */
-const loadS = 5;
-const quickLoadS = 1;
-const warmUpS = 1;
-/** Connections of wrk, and questions under way of dnsperf. */
+/** Connections of wrk where nothing else is said. */
 const connections = 16;
 /** From leader to the look at the memory (ms). */
 const settleMs = 3_000;
-const instances = 5;
 const port = 21_200;
+/** Both close connections of a client beyond 200 unless told otherwise; Consul wants descriptors for all of them. */
+const configuration = 'limits = { http_max_conns_per_client = 15000 }';
+/** Names in the catalog: before and after it is filled. */
+const servicesFew = 50;
+const servicesMany = 5_000;
+const registrations = 1_000;
+/** Registrations under way at a time. */
+const parallel = 8;
+const txnOperations = 64;
+/** Idle memory of Consul with registrator beside it, as measured where both run (MB). */
+const peerWithRegistratorMb = 60;
 
-interface Measure {
+interface Figure {
   readonly name: string;
+  readonly unit: string;
   /** Whether less is better. */
-  readonly less: boolean;
-  readonly take: (subject: RunningSubject, seconds: number) => Promise<number>;
+  readonly less?: boolean;
+  /** Bound of the ratio ours / peer; a lower bound unless less is better. */
+  readonly goal?: number;
+  /** Bound of ours alone, in the place of a ratio's. */
+  readonly ownGoal?: number;
 }
 
-const measures: readonly Measure[] = [
-  {
-    name: `GET health of ${instances} instances, answers/s`,
-    less: false,
-    take: (subject, seconds) => wrk(subject, '/v1/health/service/web', seconds),
-  },
-  {
-    name: 'GET of a KV pair, answers/s',
-    less: false,
-    take: (subject, seconds) => wrk(subject, '/v1/kv/bench', seconds),
-  },
-  { name: 'DNS A, answers/s', less: false, take: (subject, seconds) => dnsperf(subject, 'A', seconds) },
-  { name: 'DNS SRV, answers/s', less: false, take: (subject, seconds) => dnsperf(subject, 'SRV', seconds) },
+interface LoadFigure extends Figure {
+  readonly load: (subject: RunningSubject, seconds: number) => Promise<Throughput>;
+}
+
+const get = (name: string, path: string, goal?: number): LoadFigure => ({
+  name: `GET ${name}`,
+  unit: '/s',
+  ...(goal === undefined ? {} : { goal }),
+  load: (subject, seconds) => httpLoad(subject, { path, connections }, seconds),
+});
+const putKv = (clients: number): LoadFigure => ({
+  name: `PUT of a KV pair, ${clients} connection${clients === 1 ? '' : 's'}`,
+  unit: '/s',
+  load: (subject, seconds) =>
+    httpLoad(subject, { path: '/v1/kv/load/', connections: clients, body: 'x'.repeat(100), keys: 1_000 }, seconds),
+});
+const dns = (type: 'A' | 'SRV', service: string, instances: number, goal?: number): LoadFigure => ({
+  name: `DNS ${type}, ${instances} instances`,
+  unit: '/s',
+  ...(goal === undefined ? {} : { goal }),
+  // Fifty fit only into answers of clients that say they take them.
+  load: (subject, seconds) =>
+    dnsLoad(subject, { name: `${service}.service.consul`, type, edns: instances > 5 }, seconds),
+});
+const transaction: LoadFigure = {
+  name: `transaction of ${txnOperations} operations`,
+  unit: '/s',
+  load: (subject, seconds) =>
+    httpLoad(subject, { path: '/v1/txn', connections, body: JSON.stringify(transactionBody()) }, seconds),
+};
+
+const fewLoads: readonly LoadFigure[] = [
+  get('a KV pair', '/v1/kv/bench', 1.3),
+  get('a KV pair, stale', '/v1/kv/bench?stale'),
+  get('a KV pair, consistent', '/v1/kv/bench?consistent'),
+  ...[1, 32, 256].map(putKv),
+  transaction,
+  get('health of 5 instances', '/v1/health/service/web', 4),
+  get('health of 500 instances', '/v1/health/service/wide'),
+  get(`catalog services, ${servicesFew}`, '/v1/catalog/services', 3),
+  get(`agent services, ${servicesFew}`, '/v1/agent/services', 4),
+  dns('A', 'web', 5, 2),
+  dns('SRV', 'web', 5, 3.5),
+  dns('A', 'medium', 50),
+  dns('SRV', 'medium', 50),
 ];
-const idleMemory = 'resident memory after the start, MB';
-const loadedMemory = 'resident memory after the loads, MB';
+const manyLoads: readonly LoadFigure[] = [get(`catalog services, ${servicesMany}`, '/v1/catalog/services')];
+
+const startFigure: Figure = { name: 'start to leader', unit: 'ms', less: true, goal: 0.5 };
+const registrationFigure: Figure = {
+  name: `registration of ${registrations} services by the agent API`,
+  unit: 's',
+  less: true,
+};
+const fanOutFigure: Figure = { name: 'fan-out: write to last wake', unit: 'ms', less: true, goal: 0.5 };
+const watcherFigure: Figure = { name: 'fan-out: memory of a watcher', unit: 'kB', less: true };
+const idleFigure: Figure = {
+  name: 'memory, idle (ours with the registrator)',
+  unit: 'MB',
+  less: true,
+  ownGoal: 1.2 * peerWithRegistratorMb,
+};
+const loadedFigure: Figure = { name: 'memory, loaded', unit: 'MB', less: true, goal: 0.8 };
+
+const figures: readonly Figure[] = [
+  ...fewLoads,
+  ...manyLoads,
+  registrationFigure,
+  fanOutFigure,
+  watcherFigure,
+  startFigure,
+  idleFigure,
+  loadedFigure,
+];
+
+type Note = (figure: Figure, value: number, p99Ms?: number) => void;
 
 export async function measurePeer(context: Context): Promise<Section> {
   const peer = consulOrReason(context.root);
@@ -60,106 +137,203 @@ export async function measurePeer(context: Context): Promise<Section> {
     return { title, method: `Skipped: ${reason}`, columns: ['skipped'], rows: [], data: null };
   }
   const subjects = [portolan(context.bundle), peer] as const;
-  const found = new Map<string, Map<string, number[]>>();
-  const note = (what: string, name: string, value: number): void => {
-    const row = found.get(what) ?? new Map<string, number[]>();
-    found.set(what, row.set(name, [...(row.get(name) ?? []), value]));
-  };
-  const total = context.quick ? quickRounds : rounds;
-  for (let round = 0; round < total; round++) {
+  const values = new Samples();
+  const p99s = new Samples();
+  const extent = context.quick ? quick : complete;
+  for (let round = 0; round < extent.rounds; round++) {
+    // Alternating order, so that neither always has the warmer machine.
     for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
-      progress(`peer: round ${round + 1} of ${total}, ${subject.name}`);
-      await measureOne(subject, context.quick ? quickLoadS : loadS, note);
+      progress(`peer: round ${round + 1} of ${extent.rounds}, ${subject.name}`);
+      await measureOne(subject, context, extent, (figure, value, p99Ms) => {
+        values.add(figure.name, subject.name, value);
+        if (p99Ms !== undefined) p99s.add(figure.name, subject.name, p99Ms);
+      });
     }
   }
-  const [ours, theirs] = subjects;
+  const [ours, theirs] = subjects.map(({ name }) => name) as [string, string];
+  const rows: Row[] = [];
+  const bars: Bar[] = [];
+  for (const figure of figures) {
+    const { name, unit, goal, ownGoal, less = false } = figure;
+    const [our, their] = [values.median(name, ours), values.median(name, theirs)];
+    const ratio = our / their;
+    const bound = ownGoal ?? goal;
+    const judged = ownGoal === undefined ? ratio : our;
+    const sign = less ? '≤' : '≥';
+    const p99 = (of: string): string => (p99s.has(name, of) ? show(p99s.median(name, of)) : '');
+    rows.push({
+      cells: [
+        `${name}, ${unit === '/s' ? 'answers/s' : unit}`,
+        show(our),
+        show(their),
+        ratio.toFixed(2),
+        bound === undefined ? '' : `${sign} ${bound}${ownGoal === undefined ? '' : ` ${unit}`}`,
+        p99(ours),
+        p99(theirs),
+      ],
+      ...(bound === undefined ? {} : { kept: less ? judged <= bound : judged >= bound }),
+    });
+    bars.push({
+      name,
+      value: less ? 1 / ratio : ratio,
+      text: `${show(our)} : ${show(their)} ${unit}`,
+      ...(goal === undefined ? {} : { goal: less ? 1 / goal : goal }),
+    });
+  }
   return {
     title,
-    method: `\`-dev -log-level=warn\` both, loopback, ${total} alternating rounds of ${context.quick ? quickLoadS : loadS} s a load; medians. The load generator (wrk with ${connections} connections, dnsperf with ${connections} questions under way) shares the machine.`,
-    columns: ['', ours.name, theirs.name, 'ratio', ''],
-    rows: [...found].map(([what, row]) => {
-      const [our, their] = [median(row.get(ours.name)!), median(row.get(theirs.name)!)];
-      const ratio = our / their;
-      const less = measures.every(({ name }) => name !== what);
-      return { cells: [what, show(our), show(their), ratio.toFixed(2), ratio < 1 === less ? 'better' : 'worse'] };
-    }),
-    data: Object.fromEntries([...found].map(([what, row]) => [what, Object.fromEntries(row)])),
+    method: `The same configuration for both (${context.durable ? 'one server with its data on disk' : '`-dev`'}, \`-log-level=warn\`), loopback, ${extent.rounds} alternating rounds, ${extent.loadS} s a load; medians. The load generators (wrk with ${connections} connections where nothing else is said; dnsperf with 16 questions under way) share the machine. Fan-out: ${extent.watchers} blocking queries for one service. Idle memory counts for ours with the registrator inside; its goal is 1.2 times the ${peerWithRegistratorMb} MB of Consul and registrator. Memory is resident memory, loaded after the loads and before the fan-out.`,
+    columns: ['', ours, theirs, 'ratio', 'goal', 'p99 ours, ms', 'p99 theirs, ms'],
+    rows,
+    bars: { title: 'Times as good as Consul 1.8.7 on the same machine (the mark is the goal)', bars },
+    data: { values: values.all(), p99Ms: p99s.all() },
   };
 }
 
-async function measureOne(
-  subject: Subject,
-  seconds: number,
-  note: (what: string, name: string, value: number) => void,
-): Promise<void> {
-  const running = new RunningSubject(subject, { port });
-  try {
-    await running.started();
-    await pause(settleMs);
-    note(idleMemory, subject.name, running.residentBytes() / 1e6);
-    await fill(running);
-    for (const { name, take } of measures) {
-      await take(running, warmUpS);
-      note(name, subject.name, await take(running, seconds));
+async function measureOne(subject: Subject, context: Context, extent: Extent, note: Note): Promise<void> {
+  const options = { port, durable: context.durable, args: [`-hcl=${configuration}`] };
+  for (let start = 0; start < extent.starts; start++) {
+    const brief = new RunningSubject(subject, options);
+    try {
+      note(startFigure, (await brief.started()).leaderMs);
+    } finally {
+      await brief.stop();
     }
-    note(loadedMemory, subject.name, running.residentBytes() / 1e6);
+  }
+  const running = new RunningSubject(subject, options);
+  try {
+    note(startFigure, (await running.started()).leaderMs);
+    await pause(settleMs);
+    note(idleFigure, running.residentBytes() / 1e6);
+    await fillFew(running);
+    for (const figure of fewLoads) await loadOnce(running, figure, extent, note);
+    note(registrationFigure, await registerMany(running));
+    await fillMany(running);
+    for (const figure of manyLoads) await loadOnce(running, figure, extent, note);
+    note(loadedFigure, running.residentBytes() / 1e6);
+    const { lastWakeMs, bytesPerWatcher } = await measureFanOut(running, extent.watchers, extent.wakes);
+    for (const wake of lastWakeMs) note(fanOutFigure, wake);
+    note(watcherFigure, bytesPerWatcher / 1e3);
   } finally {
     await running.stop();
   }
 }
 
-/** The same content for both, and proof that it is there. */
-async function fill(subject: RunningSubject): Promise<void> {
-  for (let made = 1; made <= instances; made++) {
+async function loadOnce(subject: RunningSubject, figure: LoadFigure, extent: Extent, note: Note): Promise<void> {
+  await figure.load(subject, extent.warmUpS);
+  const { perSecond, p99Ms } = await figure.load(subject, extent.loadS);
+  note(figure, perSecond, p99Ms);
+}
+
+/** The same content for both, and proof that it is there: on the agent, and on nodes elsewhere. */
+async function fillFew(subject: RunningSubject): Promise<void> {
+  for (let made = 1; made <= servicesFew; made++) {
     await subject.put('/v1/agent/service/register', {
-      ID: `web-${made}`,
-      Name: 'web',
+      ID: `own-${made}`,
+      Name: made <= 5 ? 'web' : `own-${made}`,
       Tags: ['v1', `rack-${made}`],
       Address: `192.0.2.${made}`,
       Port: 8000 + made,
       Meta: { version: '1.0.0' },
-      Check: { TTL: '10m', Status: 'passing' },
+      Check: { TTL: '1h', Status: 'passing' },
     });
   }
+  await registerElsewhere(subject, 'wide', 500);
+  await registerElsewhere(subject, 'medium', 50);
+  // `consul` and the two above are among the names; web is five instances of one.
+  for (let made = servicesFew - 5 + 4; made < servicesFew; made++) await registerElsewhere(subject, `few-${made}`, 1);
   await subject.put('/v1/kv/bench', 'x'.repeat(100));
-  const web = await subject.get<{ Checks: unknown[] }[]>('/v1/health/service/web?passing');
-  if (web.length !== instances) throw new Error(`${subject.name} knows ${web.length} of ${instances} instances`);
+  await expectCount(subject, '/v1/health/service/web?passing', 5);
+  await expectCount(subject, '/v1/health/service/wide?passing', 500);
+  await expectCount(subject, '/v1/catalog/services', servicesFew);
+  await expectCount(subject, '/v1/agent/services', servicesFew);
 }
 
-/** @returns answers a second. @throws when one is no success. */
-async function wrk(subject: RunningSubject, path: string, seconds: number): Promise<number> {
-  const url = `http://${subject.address}:${subject.target.port}${path}`;
-  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, url]);
-  if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`${subject.name} failed under load:\n${stdout}`);
-  return Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)![1]);
+async function fillMany(subject: RunningSubject): Promise<void> {
+  const missing = servicesMany - Object.keys(await subject.get<object>('/v1/catalog/services')).length;
+  await inParallel(missing, (made) =>
+    subject.put('/v1/catalog/register', {
+      Node: 'elsewhere',
+      Address: '192.0.2.1',
+      SkipNodeUpdate: true,
+      Service: { ID: `more-${made}`, Service: `more-${made}`, Tags: ['v1'], Port: 80 },
+    }),
+  );
+  await expectCount(subject, '/v1/catalog/services', servicesMany);
 }
 
-/** @returns answers a second. @throws when one is no success or too many are lost. */
-async function dnsperf(subject: RunningSubject, type: 'A' | 'SRV', seconds: number): Promise<number> {
-  const folder = mkdtempSync(join(tmpdir(), 'portolan-dnsperf-'));
-  try {
-    const questions = join(folder, 'questions');
-    writeFileSync(questions, `web.service.consul ${type}\n`);
-    const where = `-s ${subject.address} -p ${subject.dnsPort}`;
-    const load = `-l ${seconds} -q ${connections}`;
-    const { stdout } = await run('dnsperf', [...where.split(' '), ...load.split(' '), '-d', questions]);
-    if (!/Response codes:\s+NOERROR \d+ \(100\.00%\)/.test(stdout)) {
-      throw new Error(`${subject.name} failed under load:\n${stdout}`);
-    }
-    return Number(/Queries per second:\s+([\d.]+)/.exec(stdout)![1]);
-  } finally {
-    rmSync(folder, { recursive: true });
+/** Each instance on a node of its own, with a check that passes. */
+async function registerElsewhere(subject: RunningSubject, service: string, instances: number): Promise<void> {
+  await inParallel(instances, (made) =>
+    subject.put('/v1/catalog/register', {
+      Node: `${service}-node-${made}`,
+      Address: `198.51.100.${made % 250}`,
+      Service: { ID: service, Service: service, Tags: ['v1'], Port: 8000 + made, Meta: { version: '1.0.0' } },
+      Check: { Name: 'alive', CheckID: `service:${service}`, ServiceID: service, Status: 'passing' },
+    }),
+  );
+}
+
+/** @returns seconds from the first request until the catalog has them all. */
+async function registerMany(subject: RunningSubject): Promise<number> {
+  const before = Object.keys(await subject.get<object>('/v1/catalog/services')).length;
+  const startMs = performance.now();
+  await inParallel(registrations, (made) =>
+    subject.put('/v1/agent/service/register', {
+      ID: `new-${made}`,
+      Name: `new-${made}`,
+      Port: 80,
+      Check: { TTL: '1h' },
+    }),
+  );
+  while (Object.keys(await subject.get<object>('/v1/catalog/services')).length < before + registrations) await pause(5);
+  return (performance.now() - startMs) / 1e3;
+}
+
+async function inParallel(count: number, work: (at: number) => Promise<unknown>): Promise<void> {
+  let next = 0;
+  await Promise.all(
+    Array.from({ length: parallel }, async () => {
+      while (next < count) await work(next++);
+    }),
+  );
+}
+
+/** Waits for it: what an agent has registered is in the catalog a moment later. */
+async function expectCount(subject: RunningSubject, path: string, count: number): Promise<void> {
+  const limitMs = performance.now() + 10_000;
+  for (;;) {
+    const found = Object.keys(await subject.get<object>(path)).length;
+    if (found === count) return;
+    if (performance.now() > limitMs) throw new Error(`${subject.name}: ${path} has ${found} entries, not ${count}`);
+    await pause(50);
   }
 }
 
-function missingTool(): string | undefined {
-  const missing = ['wrk', 'dnsperf'].filter((tool) => {
-    try {
-      execFileSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore' });
-      return false;
-    } catch {
-      return true;
-    }
-  });
-  return missing.length === 0 ? undefined : `install ${missing.join(' and ')}`;
+function transactionBody(): unknown {
+  return Array.from({ length: txnOperations }, (_, at) => ({
+    KV: { Verb: 'set', Key: `txn/${at}`, Value: Buffer.from(`value ${at}`).toString('base64') },
+  }));
+}
+
+/** Numbers by figure and subject. */
+class Samples {
+  readonly #byFigure = new Map<string, Map<string, number[]>>();
+
+  add(figure: string, subject: string, value: number): void {
+    const row = this.#byFigure.get(figure) ?? new Map<string, number[]>();
+    this.#byFigure.set(figure, row.set(subject, [...(row.get(subject) ?? []), value]));
+  }
+
+  has(figure: string, subject: string): boolean {
+    return this.#byFigure.get(figure)?.has(subject) ?? false;
+  }
+
+  median(figure: string, subject: string): number {
+    return median(this.#byFigure.get(figure)?.get(subject) ?? []);
+  }
+
+  all(): unknown {
+    return Object.fromEntries([...this.#byFigure].map(([figure, row]) => [figure, Object.fromEntries(row)]));
+  }
 }

@@ -6,4 +6,6 @@ export interface Context {
   readonly bundle: string;
   /** Fewer repetitions: to see whether it works, not to quote. */
   readonly quick: boolean;
+  /** Servers that keep their data on disk in the place of `-dev`. */
+  readonly durable: boolean;
 }

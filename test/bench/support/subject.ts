@@ -31,6 +31,8 @@ export interface SubjectOptions {
   readonly port: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly args?: readonly string[];
+  /** A server of its own with its data on disk, in the place of `-dev`. */
+  readonly durable?: boolean;
 }
 
 export interface StartTimes {
@@ -68,7 +70,7 @@ export class RunningSubject {
   #log = '';
 
   constructor({ name, command }: Subject, options: SubjectOptions) {
-    const { address = '127.0.0.1', netns = '', port, env = {}, args = [] } = options;
+    const { address = '127.0.0.1', netns = '', port, env = {}, args = [], durable = false } = options;
     this.name = name;
     this.address = address;
     this.dnsPort = port + 1;
@@ -78,7 +80,9 @@ export class RunningSubject {
       ...(netns === '' ? [] : ['nsenter', `--net=${netns}`]),
       ...command,
       'agent',
-      '-dev',
+      ...(durable
+        ? ['-server', '-bootstrap-expect=1', `-data-dir=${join(this.#cwd, 'data')}`, '-bind=127.0.0.1']
+        : ['-dev']),
       '-log-level=warn',
       '-node=bench',
       `-http-port=${port}`,
