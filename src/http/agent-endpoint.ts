@@ -26,7 +26,7 @@ import type { Api } from './api.ts';
 import { decodeBody, string, struct } from './decode.ts';
 import { checkDefinitionBody, serviceDefinitionBody } from './definition-body.ts';
 import { collectHostInfo } from './host-info.ts';
-import { parseBool, parseReadOptions, parseWaitMs } from './read-options.ts';
+import { parseBool, parseIndex, parseWaitMs } from './read-options.ts';
 import { agentServiceView, checkView, MapEncoder } from './record-json.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint, Handler } from './routes.ts';
@@ -52,7 +52,7 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
   return [
     get('/v1/agent/self', (request) => json(request, agent.self())),
     get('/v1/agent/host', async (request) => json(request, await collectHostInfo(api.clock))),
-    get('/v1/agent/members', (request) => listMembers(api, request)),
+    { ...get('/v1/agent/members', (request) => listMembers(api, request)), ignoresNamespace: true },
     get('/v1/agent/metrics', (request) => metrics(api, request)),
     get('/v1/agent/monitor', (request) => monitor(api, request)),
     put('/v1/agent/join/', (request) => agent.join(request.name, request.query.get('wan') !== '')),
@@ -237,7 +237,9 @@ function contentHash(service: NodeService): string {
 /** With `hash` equal to the present one this waits for a change, as blocking queries do for an index. */
 async function readService(api: Api, request: ApiRequest): Promise<Answer> {
   const id = request.name;
-  parseReadOptions(request, api.options());
+  // Only these two of a read's parameters are looked at.
+  parseWaitMs(request);
+  parseIndex(request.query.get('index'));
   const known = request.query.get('hash');
   const find = (): { service: NodeService; hash: string } => {
     const service = api.agent.services().get(id);

@@ -6,6 +6,7 @@
 import { formatGoDuration, GoDurationError, parseGoDuration } from '../codec/index.ts';
 import { multiErrorText } from '../lib/index.ts';
 import { type ConfigEntry, type ConfigEntryBody, type ConfigEntryKind, isConfigEntryKind } from '../model/index.ts';
+import { parseBool } from './read-options.ts';
 
 type Type =
   | 'string'
@@ -34,7 +35,8 @@ type Fields = readonly Field[];
 const field = (name: string, type: Type = 'string'): Field => ({ name, type, always: false });
 const always = (name: string, type: Type = 'string'): Field => ({ name, type, always: true });
 
-const meshGateway = field('MeshGateway', { struct: [field('Mode')] });
+const meshGatewayFields: Fields = [field('Mode')];
+const meshGateway = field('MeshGateway', { struct: meshGatewayFields });
 const expose = field('Expose', {
   struct: [
     field('Checks', 'bool'),
@@ -89,6 +91,13 @@ export const routeFields: Fields = [
   }),
 ];
 
+/** What a request for a discovery chain may set aside. */
+export const chainOverrideFields: Fields = [
+  field('OverrideMeshGateway', { struct: meshGatewayFields }),
+  field('OverrideProtocol'),
+  field('OverrideConnectTimeout', 'duration'),
+];
+
 const fieldsOf: Readonly<Record<ConfigEntryKind, Fields>> = {
   'service-defaults': [always('Protocol'), meshGateway, expose, field('ExternalSNI'), meta],
   'proxy-defaults': [always('Config', 'any-map'), meshGateway, expose, meta],
@@ -140,7 +149,8 @@ export class ConfigEntryError extends Error {
 
 /** @throws ConfigEntryError */
 export function decodeConfigEntry(body: unknown): ConfigEntryBody {
-  const given = isObject(body) ? body : {};
+  if (body !== null && !isObject(body)) throw new ConfigEntryError(`'' expected a map, got '${goKindOf(body)}'`);
+  const given = body ?? {};
   const Kind = given['Kind'] ?? given['kind'];
   if (Kind === undefined) throw new ConfigEntryError('Payload does not contain a kind/Kind key at the top level');
   if (typeof Kind !== 'string') throw new ConfigEntryError('Kind value in payload is not a string');
@@ -151,6 +161,17 @@ export function decodeConfigEntry(body: unknown): ConfigEntryBody {
   const { CreateIndex: _, ModifyIndex: __, ...entry } = decoder.struct(top, given, '');
   decoder.finish();
   return { Name: '', ...entry, Kind };
+}
+
+/**
+ * A body of some of these fields, converted as freely as config entries are; unknown keys are read over.
+ * @throws ConfigEntryError
+ */
+export function decodeLoosely(fields: Fields, body: unknown): Readonly<Record<string, unknown>> {
+  const decoder = new Decoder({ unknown: 'ignored' });
+  const given = decoder.struct(fields, body ?? {}, '');
+  decoder.finish();
+  return given;
 }
 
 export function configEntryView(entry: ConfigEntry): Readonly<Record<string, unknown>> {
@@ -178,6 +199,11 @@ function snakeCase(name: string): string {
 class Decoder {
   readonly #problems: string[] = [];
   readonly #unknown: string[] = [];
+  readonly #refusesUnknown: boolean;
+
+  constructor(options: { readonly unknown?: 'ignored' } = {}) {
+    this.#refusesUnknown = options.unknown !== 'ignored';
+  }
 
   /** @throws ConfigEntryError with all that was wrong; unknown keys only count when nothing else is. */
   finish(): void {
@@ -185,9 +211,14 @@ class Decoder {
       const lines = this.#problems.toSorted().map((problem) => `* ${problem}`);
       throw new ConfigEntryError(`${lines.length} error(s) decoding:\n\n${lines.join('\n')}`);
     }
-    if (this.#unknown.length > 0) {
+    if (this.#refusesUnknown && this.#unknown.length > 0) {
       throw new ConfigEntryError(
-        multiErrorText(this.#unknown.map((key) => `invalid config key ${JSON.stringify(key)}`)),
+        multiErrorText(
+          this.#unknown.map((key) => {
+            const enterprise = /(?:^|\.)namespace$/i.test(key) ? ', namespaces are a consul enterprise feature' : '';
+            return `invalid config key ${JSON.stringify(key)}${enterprise}`;
+          }),
+        ),
       );
     }
   }
@@ -195,15 +226,17 @@ class Decoder {
   struct(fields: Fields, given: unknown, path: string): Record<string, unknown> {
     const result: Record<string, unknown> = {};
     if (!isObject(given)) {
-      this.#problems.push(`'${path}' expected a map, got '${kindOf(given)}'`);
+      this.#problems.push(`'${path}' expected a map, got '${goKindOf(given)}'`);
       return result;
     }
     for (const [key, value] of Object.entries(given)) {
       const lower = key.toLowerCase();
       const found = fields.find(({ name }) => name.toLowerCase() === lower || snakeCase(name) === lower);
       if (found === undefined) this.#unknown.push(path + (path === '' ? '' : '.') + key);
-      else if (value !== null) {
-        result[found.name] = this.#value(found.type, value, path === '' ? found.name : `${path}.${found.name}`);
+      else {
+        const given = isListType(found.type) ? value : unwrapped(value);
+        if (given === null) continue;
+        result[found.name] = this.#value(found.type, given, path === '' ? found.name : `${path}.${found.name}`);
       }
     }
     return result;
@@ -216,17 +249,24 @@ class Decoder {
         if (typeof value === 'number') return String(value);
         if (typeof value === 'boolean') return value ? '1' : '0';
         return this.#mismatch(path, 'string', value, '');
-      case 'bool':
+      case 'bool': {
         if (typeof value === 'boolean') return value;
         if (typeof value === 'number') return value !== 0;
-        if (value === '' || value === 'false' || value === '0') return false;
-        if (value === 'true' || value === '1') return true;
-        return this.#mismatch(path, 'bool', value, false);
-      case 'int':
+        if (typeof value !== 'string') return this.#mismatch(path, 'bool', value, false);
+        const told = value === '' ? false : parseBool(value);
+        return told ?? this.#unparsable(path, 'bool', 'ParseBool', value, false);
+      }
+      case 'int': {
+        const number = this.#number(value);
+        if (number === undefined) return this.#mismatch(path, 'int', value, 0);
+        return Number.isSafeInteger(Math.trunc(number))
+          ? Math.trunc(number)
+          : this.#unparsable(path, 'int', 'ParseInt', value, 0);
+      }
       case 'number': {
-        const number = typeof value === 'boolean' ? Number(value) : typeof value === 'string' ? Number(value) : value;
-        if (typeof number !== 'number' || !Number.isFinite(number)) return this.#mismatch(path, type, value, 0);
-        return type === 'int' ? Math.trunc(number) : number;
+        const number = this.#number(value);
+        if (number === undefined) return this.#mismatch(path, 'float32', value, 0);
+        return Number.isFinite(number) ? number : this.#unparsable(path, 'float', 'ParseFloat', value, 0);
       }
       case 'duration':
         return this.#duration(value, path);
@@ -242,13 +282,22 @@ class Decoder {
         if ('struct' in type) return this.struct(type.struct, value, path);
         if ('pointer' in type) return this.struct(type.pointer, value, path);
         if ('map' in type) return this.#map(value, path, (item, at) => this.struct(type.map, item ?? {}, at));
-        return this.#list(value).map((item, i) => this.struct(type.list, item ?? {}, `${path}[${i}]`));
+        return this.#list(value).map((item, i) => this.struct(type.list, unwrapped(item) ?? {}, `${path}[${i}]`));
     }
+  }
+
+  /** What stands for a number; NaN for a text that does not. */
+  #number(value: unknown): number | undefined {
+    if (typeof value === 'number') return value;
+    if (typeof value === 'boolean' || typeof value === 'bigint') return Number(value);
+    if (typeof value !== 'string') return undefined;
+    return value.trim() === value && value !== '' ? Number(value) : Number.NaN;
   }
 
   #duration(value: unknown, path: string): number {
     if (typeof value === 'number') return Math.trunc(value);
-    if (typeof value !== 'string') return this.#mismatch(path, 'duration', value, 0);
+    if (typeof value === 'boolean' || typeof value === 'bigint') return Number(value);
+    if (typeof value !== 'string') return this.#mismatch(path, 'time.Duration', value, 0);
     try {
       return parseGoDuration(value);
     } catch (error) {
@@ -265,15 +314,40 @@ class Decoder {
 
   #map<T>(value: unknown, path: string, decode: (item: unknown, path: string) => T): Record<string, T> {
     const result = Object.create(null) as Record<string, T>;
-    if (!isObject(value)) return this.#mismatch(path, 'map', value, result);
+    if (!isObject(value)) {
+      this.#problems.push(`'${path}' expected a map, got '${goKindOf(value)}'`);
+      return result;
+    }
     for (const [key, item] of Object.entries(value)) result[key] = decode(item, `${path}[${key}]`);
     return result;
+  }
+
+  #unparsable<T>(path: string, type: string, parser: string, value: unknown, zero: T): T {
+    this.#problems.push(
+      `cannot parse '${path}' as ${type}: strconv.${parser}: parsing ${JSON.stringify(value)}: invalid syntax`,
+    );
+    return zero;
   }
 
   #mismatch<T>(path: string, expected: string, value: unknown, zero: T): T {
     this.#problems.push(`'${path}' expected type '${expected}', got unconvertible type '${kindOf(value)}'`);
     return zero;
   }
+}
+
+/** A list of one stands for what is in it, an empty one for nothing, wherever no list is expected. */
+function unwrapped(value: unknown): unknown {
+  if (!Array.isArray(value) || value.length > 1) return value;
+  return (value[0] as unknown) ?? null;
+}
+
+function isListType(type: Type): boolean {
+  return type === 'strings' || type === 'ints' || (typeof type === 'object' && 'list' in type);
+}
+
+/** Go's kind of a value, where {@link kindOf} is its type. */
+function goKindOf(value: unknown): string {
+  return Array.isArray(value) ? 'slice' : isObject(value) ? 'map' : kindOf(value);
 }
 
 function kindOf(value: unknown): string {

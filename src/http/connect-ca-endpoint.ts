@@ -38,6 +38,7 @@ export function connectCaEndpoints(api: Api): readonly Endpoint[] {
     },
     {
       pattern: '/v1/agent/connect/ca/roots',
+      ignoresNamespace: true,
       methods: {
         GET: (request) => agentRoots(api, request),
       },

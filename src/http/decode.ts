@@ -22,12 +22,11 @@ function mismatch(value: unknown, field: string, type: string): DecodeError {
       : typeof value === 'boolean'
         ? 'bool'
         : typeof value === 'number' || typeof value === 'bigint'
-          ? `number${Number.isInteger(value) ? '' : ` ${String(value)}`}`
+          ? 'number'
           : Array.isArray(value)
             ? 'array'
             : 'object';
-  const place = field === '' ? 'value' : `struct field ${field}`;
-  return new DecodeError(`json: cannot unmarshal ${kind} into Go ${place} of type ${type}`);
+  return new DecodeError(`json: cannot unmarshal ${kind} into Go ${placeOf(field)} of type ${type}`);
 }
 
 export const string: Decode<string> = (value, field) => {
@@ -41,13 +40,36 @@ export const bool: Decode<boolean> = (value, field) => {
 };
 
 export const int: Decode<number> = (value, field) => {
-  if (!Number.isSafeInteger(value)) throw mismatch(value, field, 'int');
+  if (!Number.isSafeInteger(value)) throw unfit(value, field, 'int');
   return value as number;
 };
 
+/** A number that is not negative and has no fraction, 64 bits. */
+export const uint64: Decode<bigint> = (value, field) => {
+  const number = typeof value === 'bigint' || Number.isInteger(value) ? BigInt(value as bigint | number) : -1n;
+  if (number < 0n || number >= 2n ** 64n) throw unfit(value, field, 'uint64');
+  return number;
+};
+
+/** {@link uint64} of which what is beyond 2^53 counts as that: no number of ours comes near. */
+export const uint: Decode<number> = (value, field) => {
+  const number = uint64(value, field);
+  return number > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(number);
+};
+
+/** A number that a numeric field cannot hold is named; anything else is a {@link mismatch}. */
+function unfit(value: unknown, field: string, type: string): DecodeError {
+  if (typeof value !== 'number' && typeof value !== 'bigint') return mismatch(value, field, type);
+  return new DecodeError(`json: cannot unmarshal number ${String(value)} into Go ${placeOf(field)} of type ${type}`);
+}
+
+function placeOf(field: string): string {
+  return field === '' ? 'value' : `struct field ${field}`;
+}
+
 /** Any JSON value, as it was parsed. */
 export const anyMap: Decode<Readonly<Record<string, unknown>>> = (value, field) => {
-  if (typeof value !== 'object' || Array.isArray(value)) throw mismatch(value, field, 'map');
+  if (typeof value !== 'object' || Array.isArray(value)) throw mismatch(value, field, 'map[string]interface {}');
   return value as Readonly<Record<string, unknown>>;
 };
 
@@ -58,7 +80,7 @@ const int64End = 2 ** 63;
 export const durationNs: Decode<number> = (value, field) => {
   if (typeof value === 'number' || typeof value === 'bigint') {
     const ns = Math.trunc(Number(value));
-    if (Math.abs(ns) >= int64End) throw mismatch(value, field, 'time.Duration');
+    if (Math.abs(ns) >= int64End) throw unfit(value, field, 'time.Duration');
     return ns;
   }
   if (typeof value !== 'string') throw mismatch(value, field, 'duration');

@@ -8,23 +8,21 @@ import type {
 } from '../model/index.ts';
 import { type Answer, badRequest, HttpError, json } from './answer.ts';
 import type { Api } from './api.ts';
-import { fieldsView, routeFields, subsetFields } from './config-entry-json.ts';
-import { DecodeError, durationNs, string, struct } from './decode.ts';
+import {
+  chainOverrideFields,
+  ConfigEntryError,
+  decodeLoosely,
+  fieldsView,
+  routeFields,
+  subsetFields,
+} from './config-entry-json.ts';
+import { anyMap, DecodeError } from './decode.ts';
 import { metaHeaders, parseReadOptions, readPerhapsCached, readSignal } from './read-options.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint } from './routes.ts';
 
 type Overrides = Pick<DiscoveryChainRequest, 'OverrideMeshGateway' | 'OverrideProtocol' | 'OverrideConnectTimeout'>;
 
-const meshGateway = struct<{ readonly Mode?: string }>({ Mode: ['Mode', string] });
-const overridesBody = struct<Overrides>({
-  OverrideMeshGateway: ['OverrideMeshGateway', meshGateway],
-  override_mesh_gateway: ['OverrideMeshGateway', meshGateway],
-  OverrideProtocol: ['OverrideProtocol', string],
-  override_protocol: ['OverrideProtocol', string],
-  OverrideConnectTimeout: ['OverrideConnectTimeout', durationNs],
-  override_connect_timeout: ['OverrideConnectTimeout', durationNs],
-});
 const meshGatewayModes: readonly string[] = ['', 'none', 'local', 'remote'];
 
 export function discoveryChainEndpoints(api: Api): readonly Endpoint[] {
@@ -53,9 +51,11 @@ async function readOverrides(request: ApiRequest): Promise<Overrides> {
   let given: Overrides;
   try {
     const value = parseGoJson(await request.body());
-    given = value === null ? {} : overridesBody(value, '');
+    // The table of fields says what they are.
+    given = value === null ? {} : decodeLoosely(chainOverrideFields, anyMap(value, ''));
   } catch (error) {
-    if (!(error instanceof GoJsonError || error instanceof DecodeError)) throw error;
+    if (!(error instanceof GoJsonError || error instanceof DecodeError || error instanceof ConfigEntryError))
+      throw error;
     throw badRequest(`Request decoding failed: ${error.message}`);
   }
   if (!meshGatewayModes.includes(given.OverrideMeshGateway?.Mode ?? '')) {

@@ -9,9 +9,21 @@ import type { Endpoint } from './routes.ts';
 
 export function federationStateEndpoints(api: Api): readonly Endpoint[] {
   return [
-    { pattern: '/v1/internal/federation-states', methods: { GET: (request) => list(api, request) } },
-    { pattern: '/v1/internal/federation-states/mesh-gateways', methods: { GET: (request) => gateways(api, request) } },
-    { pattern: '/v1/internal/federation-state/', methods: { GET: (request) => get(api, request) } },
+    {
+      pattern: '/v1/internal/federation-states',
+      methods: { GET: (request) => list(api, request) },
+      ignoresNamespace: true,
+    },
+    {
+      pattern: '/v1/internal/federation-states/mesh-gateways',
+      methods: { GET: (request) => gateways(api, request) },
+      ignoresNamespace: true,
+    },
+    {
+      pattern: '/v1/internal/federation-state/',
+      methods: { GET: (request) => get(api, request) },
+      ignoresNamespace: true,
+    },
   ];
 }
 

@@ -3,7 +3,7 @@ import { formatGoDuration } from '../codec/index.ts';
 import type { AutopilotConfig } from '../model/index.ts';
 import { type Answer, badRequest, empty, HttpError, json, textType } from './answer.ts';
 import type { Api } from './api.ts';
-import { bool, decodeBody, durationNs, ignored, int, string, struct } from './decode.ts';
+import { bool, decodeBody, durationNs, ignored, string, struct, uint } from './decode.ts';
 import { parseUint64, toIndex } from './kv-endpoint.ts';
 import { parseReadOptions, parseTarget } from './read-options.ts';
 import type { ApiRequest } from './request.ts';
@@ -12,8 +12,8 @@ import type { Endpoint } from './routes.ts';
 const autopilotBody = struct<AutopilotConfig>({
   CleanupDeadServers: ['CleanupDeadServers', bool],
   LastContactThreshold: ['LastContactThreshold', durationNs],
-  MaxTrailingLogs: ['MaxTrailingLogs', int],
-  MinQuorum: ['MinQuorum', int],
+  MaxTrailingLogs: ['MaxTrailingLogs', uint],
+  MinQuorum: ['MinQuorum', uint],
   ServerStabilizationTime: ['ServerStabilizationTime', durationNs],
   RedundancyZoneTag: ['RedundancyZoneTag', string],
   DisableUpgradeMigration: ['DisableUpgradeMigration', bool],

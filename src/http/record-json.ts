@@ -82,10 +82,13 @@ export function agentServiceView(service: NodeService, contentHash?: string): Re
     Weights: service.Weights ?? weightsDefault,
     EnableTagOverride: service.EnableTagOverride,
     ContentHash: contentHash,
-    Proxy: service.Kind === '' ? undefined : proxyView(service.Proxy, { terse: true }),
+    Proxy: kindsWithProxy.includes(service.Kind) ? proxyView(service.Proxy, { terse: true }) : undefined,
     Connect: service.Connect.Native === true ? { Native: true } : undefined,
   };
 }
+
+/** Other kinds are taken as they are, and are nothing to the agent. */
+const kindsWithProxy: readonly string[] = ['connect-proxy', 'mesh-gateway', 'terminating-gateway', 'ingress-gateway'];
 
 function proxyView(proxy: ConnectProxyConfig, { terse } = { terse: false }): unknown {
   return {

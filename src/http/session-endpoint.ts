@@ -9,7 +9,7 @@ import {
 import { type Answer, HttpError, json, jsonBody } from './answer.ts';
 import type { Api } from './api.ts';
 import { nodeName } from './catalog-endpoint.ts';
-import { type Decode, decodeBody, durationNs, list, string, struct } from './decode.ts';
+import { type Decode, decodeBody, durationNs, list, string, struct, uint } from './decode.ts';
 import {
   metaHeaders,
   parseReadOptions,
@@ -46,6 +46,10 @@ type SessionBody = Required<Pick<SessionRequest['Session'], 'Node' | 'Name' | 'L
   readonly NodeChecks: readonly string[];
   readonly ServiceChecks: readonly SessionServiceCheck[];
   readonly Checks: readonly string[];
+  /** These have no effect, but their types are looked at. */
+  readonly ID: string;
+  readonly CreateIndex: number;
+  readonly ModifyIndex: number;
 };
 
 const lockDelay: Decode<number> = (value, field) => {
@@ -69,6 +73,9 @@ const sessionStruct = struct<SessionBody>(
     NodeChecks: ['NodeChecks', list(string, '')],
     ServiceChecks: ['ServiceChecks', list(serviceCheck, noServiceCheck)],
     Checks: ['Checks', list(string, '')],
+    ID: ['ID', string],
+    CreateIndex: ['CreateIndex', uint],
+    ModifyIndex: ['ModifyIndex', uint],
   },
   { unknown: 'ignored' },
 );
@@ -87,7 +94,8 @@ export function sessionEndpoints(api: Api): readonly Endpoint[] {
 async function create(api: Api, request: ApiRequest): Promise<Answer> {
   const target = parseTarget(request, api.options());
   // A body without a length is not looked at (§5).
-  const given = (request.contentLength ?? 0) > 0 ? decodeBody<SessionBody>(await request.body(), sessionStruct) : {};
+  const body = (request.contentLength ?? 0) > 0 ? decodeBody<SessionBody>(await request.body(), sessionStruct) : {};
+  const { ID: _, CreateIndex: __, ModifyIndex: ___, ...given } = body;
   const Session: SessionRequest['Session'] = {
     Node: api.agent.nodeName,
     LockDelay: lockDelayNsDefault,

@@ -14,26 +14,26 @@ import {
   type TxnOp,
   type TxnServiceOp,
 } from '../model/index.ts';
-import { bool, type Decode, DecodeError, durationNs, ignored, int, list, map, string, struct } from './decode.ts';
+import {
+  bool,
+  type Decode,
+  DecodeError,
+  durationNs,
+  ignored,
+  int,
+  list,
+  map,
+  string,
+  struct,
+  uint,
+  uint64,
+} from './decode.ts';
 import { serviceWeights } from './definition-body.ts';
 
 const stringMap = map(string, '');
 
-const uint64: Decode<bigint> = (value, field) => {
-  const number = typeof value === 'bigint' || Number.isInteger(value) ? BigInt(value as bigint | number) : -1n;
-  if (number < 0n || number >= 2n ** 64n) {
-    throw new DecodeError(
-      `json: cannot unmarshal ${typeof value === 'bigint' ? 'number' : typeof value} into Go struct field ${field} of type uint64`,
-    );
-  }
-  return number;
-};
-
-/** Indexes stay below 2^53; a larger one equals none of them, as does this. */
-const index: Decode<number> = (value, field) => {
-  const number = uint64(value, field);
-  return number > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(number);
-};
+/** Indexes stay below 2^53; a larger one equals none of them. */
+const index = uint;
 
 const base64: Decode<Uint8Array> = (value, field) => {
   const text = string(value, field);
@@ -184,7 +184,7 @@ const serviceOpStruct = struct<TxnServiceOp>({
 });
 const checkOpStruct = struct<TxnCheckOp>({ Verb: ['Verb', string], Check: ['Check', check] });
 
-const op: Decode<TxnOp> = struct<TxnOp>({
+const opStruct = struct<TxnOp>({
   KV: ['KV', kv],
   Node: ['Node', (value, field) => ({ Verb: '', Node: noNode, ...nodeOpStruct(value, field) })],
   Service: [
@@ -193,6 +193,15 @@ const op: Decode<TxnOp> = struct<TxnOp>({
   ],
   Check: ['Check', (value, field) => ({ Verb: '', Check: noCheck, ...checkOpStruct(value, field) })],
 });
+
+/** Of several operations in one the first kind counts, in this order. */
+const op: Decode<TxnOp> = (value, field) => {
+  const { KV, Node, Service, Check } = opStruct(value, field);
+  if (KV) return { KV };
+  if (Node) return { Node };
+  if (Service) return { Service };
+  return Check ? { Check } : {};
+};
 
 const opList = list(op, {});
 

@@ -2,6 +2,7 @@
  * What a config entry must be like by itself, before it is looked at together with others. The texts are the peer's
  * (reference/http-api.md §9.9).
  */
+import { formatGoDuration } from '../codec/index.ts';
 import {
   type ConfigEntryBody,
   type IngressGateway,
@@ -77,21 +78,29 @@ function normalRoute(route: Route): Route {
 
 /** Why the (normal) entry cannot be stored; null when it can. */
 export function configEntryProblem(entry: ConfigEntryBody): string | null {
-  if (entry.Name === '') return 'Name is required';
   switch (entry.Kind) {
     case 'service-router':
-      return first(entry.Routes, routeProblem);
+      return nameProblem(entry) ?? first(entry.Routes, routeProblem);
     case 'service-splitter':
-      return splitterProblem(entry);
+      return nameProblem(entry) ?? splitterProblem(entry);
     case 'service-resolver':
-      return resolverProblem(entry);
+      return nameProblem(entry) ?? resolverProblem(entry);
+    // Of the others the peer notices late that they have no name, each in its place.
+    case 'service-defaults':
+      return nameProblem(entry, noService);
     case 'ingress-gateway':
-      return ingressProblem(entry);
+      return ingressProblem(entry) ?? nameProblem(entry, 'failed inserting config entry: object missing primary index');
     case 'terminating-gateway':
-      return terminatingProblem(entry);
+      return terminatingProblem(entry) ?? nameProblem(entry, noService);
     default:
-      return null;
+      return nameProblem(entry);
   }
+}
+
+const noService = 'serviceName is required';
+
+function nameProblem({ Name }: ConfigEntryBody, problem = 'Name is required'): string | null {
+  return Name === '' ? problem : null;
 }
 
 function first<T>(list: readonly T[] | undefined, problemOf: (item: T, index: number) => string | null): string | null {
@@ -149,22 +158,38 @@ function repeated(list: readonly string[]): string | undefined {
   return list.find((item, i) => list.indexOf(item) < i);
 }
 
-function splitterProblem({ Splits = [] }: Pick<ServiceSplitter, 'Splits'>): string | null {
+function splitterProblem({ Name, Splits = [] }: Pick<ServiceSplitter, 'Name' | 'Splits'>): string | null {
   if (Splits.length === 0) return 'no splits configured';
-  const keys = Splits.map((split) => `${split.Service ?? ''}\0${split.ServiceSubset ?? ''}\0${split.Namespace ?? ''}`);
-  const twice = repeated(keys)?.split('\0');
-  if (twice !== undefined) {
-    return `split destination occurs more than once: service=${quoted(twice[0]!)}, subset=${quoted(twice[1]!)}`;
-  }
+  const destinations = Splits.map(
+    ({ Service, ServiceSubset = '', Namespace = '' }) =>
+      `service=${quoted(Service || Name)}, subset=${quoted(ServiceSubset)}, namespace=${quoted(Namespace)}`,
+  );
+  const twice = repeated(destinations);
+  if (twice !== undefined) return `split destination occurs more than once: ${twice}`;
   const sum = Splits.reduce((total, split) => total + scaled(split.Weight ?? 0), 0);
   if (sum === weightSum * weightScale) return null;
   return `the sum of all split weights must be ${weightSum}, not ${(sum / weightScale).toFixed(6)}`;
 }
 
+const subsetNameMax = 63;
+
+/** Subsets become labels of names that certificates carry. */
+function subsetProblem(name: string): string | null {
+  if (name === '') return 'Subset defined with empty name';
+  const invalid = `Subset ${quoted(name)} is invalid: must be`;
+  if (Buffer.byteLength(name) > subsetNameMax) return `${invalid} non-empty and ${subsetNameMax} characters or fewer`;
+  if (/^[a-z\d](?:[a-z\d-]*[a-z\d])?$/.test(name)) return null;
+  return (
+    `${invalid} ${subsetNameMax} characters or fewer, begin or end with lower case alphanumeric characters, ` +
+    `and contain lower case alphanumeric characters or '-' in between`
+  );
+}
+
 function resolverProblem(entry: Pick<ServiceResolver, 'Name'> & Partial<ServiceResolver>): string | null {
   const { Name, Subsets = {}, DefaultSubset, Redirect, Failover = {}, ConnectTimeout = 0 } = entry;
   const isSubset = (name: string): boolean => Object.hasOwn(Subsets, name);
-  if (isSubset('')) return 'Subset defined with empty name';
+  const badSubset = first(Object.keys(Subsets), subsetProblem);
+  if (badSubset !== null) return badSubset;
   if (DefaultSubset && !isSubset(DefaultSubset)) return `DefaultSubset ${quoted(DefaultSubset)} is not a valid subset`;
   if (Redirect !== undefined) {
     const { Service, ServiceSubset, Namespace, Datacenter } = Redirect;
@@ -188,22 +213,26 @@ function resolverProblem(entry: Pick<ServiceResolver, 'Name'> & Partial<ServiceR
     }
     if (Datacenters.includes('')) return `${at}.Datacenters: found empty datacenter`;
   }
-  return ConnectTimeout < 0 ? `Bad ConnectTimeout '${ConnectTimeout}ns', must be >= 0` : null;
+  return ConnectTimeout < 0 ? `Bad ConnectTimeout '${formatGoDuration(ConnectTimeout)}', must be >= 0` : null;
 }
 
 const listenerProtocols: readonly string[] = ['tcp', 'http', 'http2', 'grpc'];
 
-function ingressProblem({ Listeners = [] }: Pick<IngressGateway, 'Listeners'>): string | null {
+function ingressProblem({ TLS, Listeners = [] }: Pick<IngressGateway, 'TLS' | 'Listeners'>): string | null {
   return first(Listeners, (listener, index) => {
     const port = listener.Port ?? 0;
     if (Listeners.some((other, i) => i < index && (other.Port ?? 0) === port)) {
       return `port ${port} declared on two listeners`;
     }
-    return listenerProblem(listener, port);
+    return listenerProblem(listener, port, TLS?.Enabled ?? false);
   });
 }
 
-function listenerProblem({ Protocol = 'tcp', Services = [] }: IngressListener, port: number): string | null {
+function listenerProblem(
+  { Protocol = 'tcp', Services = [] }: IngressListener,
+  port: number,
+  tls: boolean,
+): string | null {
   const where = `(listener on port ${port})`;
   if (!listenerProtocols.includes(Protocol)) {
     return `protocol must be 'tcp', 'http', 'http2', or 'grpc'. '${Protocol}' is an unsupported protocol`;
@@ -213,7 +242,7 @@ function listenerProblem({ Protocol = 'tcp', Services = [] }: IngressListener, p
     return `Multiple services per listener are only supported for protocol = 'http' ${where}`;
   }
   const hosts = new Set<string>();
-  return first(Services, ({ Name = '', Hosts = [] }, index) => {
+  return first(Services, ({ Name = '', Hosts = [] }) => {
     if (Protocol === 'tcp' && Name === wildcard) {
       return `Wildcard service name is only valid for protocol = 'http' ${where}`;
     }
@@ -224,15 +253,30 @@ function listenerProblem({ Protocol = 'tcp', Services = [] }: IngressListener, p
     if (Name === wildcard && Hosts.length > 0) {
       return `Associating hosts to a wildcard service is not supported ${where}`;
     }
-    if (Services.some((other, i) => i < index && other.Name === Name)) {
-      return `Service ${Name} cannot be added multiple times ${where}`;
-    }
-    for (const host of Hosts) {
+    return first(Hosts, (host) => {
       if (hosts.has(host)) return `Hosts must be unique within a specific listener ${where}`;
       hosts.add(host);
-    }
-    return null;
+      return hostProblem(host, tls);
+    });
   });
+}
+
+/** A name as DNS holds it (RFC 1035 §2.3.4); a final dot may stand. */
+const domainName = /^(?:[^.]{1,63}\.)*[^.]{1,63}\.?$/;
+const domainNameMax = 254;
+
+function hostProblem(host: string, tls: boolean): string | null {
+  if (host === wildcard) {
+    return tls
+      ? `Host '${wildcard}' is not allowed when TLS is enabled, all hosts must be valid DNS records to add as a DNSSAN`
+      : null;
+  }
+  if (host !== '.' && (!domainName.test(host) || host.length > domainNameMax)) {
+    return `Host ${quoted(host)} must be a valid DNS hostname`;
+  }
+  return host.replace(/^\*\./, '').includes(wildcard)
+    ? `Host ${quoted(host)} is not valid, a wildcard specifier is only allowed as the leftmost label`
+    : null;
 }
 
 function terminatingProblem({ Services = [] }: Pick<TerminatingGateway, 'Services'>): string | null {

@@ -3,17 +3,7 @@
  * for the certificates of their services and get them signed (reference/server-rpc.md §4.12).
  */
 import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
-import {
-  decodePem,
-  DerError,
-  encodePem,
-  formatGoDuration,
-  GoDurationError,
-  makeCertificate,
-  parseGoDurationMs,
-  readCertificateRequest,
-  x509KeyId,
-} from '../codec/index.ts';
+import { decodePem, DerError, encodePem, makeCertificate, readCertificateRequest, x509KeyId } from '../codec/index.ts';
 import {
   type CAConfiguration,
   CallError,
@@ -25,16 +15,14 @@ import {
   spiffeUri,
 } from '../model/index.ts';
 import type { Random } from '../ports/index.ts';
+import { leafTtlMs, requireValidCaSettings } from './ca-config.ts';
 import { type Endpoint, type Handlers, queryMeta, requireDatacenter } from './endpoint.ts';
 
 const hourMs = 3_600_000;
 /** Validity of the root. */
 const rootTtlMs = 10 * 365 * 24 * hourMs;
-const leafTtlMsDefault = 72 * hourMs;
 /** Validity of another datacenter's authority. */
 const intermediateTtlMs = 365 * 24 * hourMs;
-const leafTtlMsMin = hourMs;
-const leafTtlMsMax = 365 * 24 * hourMs;
 /** Certificates begin so long before now, for clocks that are behind. */
 const backdatingMs = 60_000;
 const defaultConfig = { LeafCertTTL: '72h', RotationPeriod: '2160h', IntermediateCertTTL: '8760h' };
@@ -229,12 +217,7 @@ export function createConnectCa(
         if (Provider !== 'consul') {
           throw new CallError(`could not initialize provider: unknown CA provider ${JSON.stringify(Provider)}`);
         }
-        leafTtlMs(Config);
-        for (const key of ['PrivateKey', 'RootCert']) {
-          if (Config?.[key]) {
-            throw new CallError(`error configuring provider: ${key} cannot be given; the root is made by the leader`);
-          }
-        }
+        requireValidCaSettings(Config);
         await log.propose({
           type: 'ConnectCA',
           request: { Datacenter: datacenter, Op: 'set-config', Config: { ...request.Config, ClusterID } },
@@ -295,28 +278,6 @@ function otherDomain(id: SpiffeId, trustDomain: string): CallError {
 
 function otherDatacenter(id: LeafId, datacenter: string): CallError {
   return new CallError(`SPIFFE ID in CSR from a different datacenter: ${id.datacenter}, we are ${datacenter}`);
-}
-
-/** @throws CallError when it is not allowed. */
-function leafTtlMs(config: CAConfiguration['Config']): number {
-  const given = config?.['LeafCertTTL'];
-  if (given === undefined || given === '') return leafTtlMsDefault;
-  let ms: number;
-  try {
-    ms =
-      typeof given === 'number'
-        ? given / 1e6
-        : parseGoDurationMs(typeof given === 'string' ? given : JSON.stringify(given));
-  } catch (error) {
-    if (!(error instanceof GoDurationError)) throw error;
-    throw new CallError(`error configuring provider: ${error.message}`, { cause: error });
-  }
-  if (ms < leafTtlMsMin) {
-    const min = formatGoDuration(leafTtlMsMin * 1e6);
-    throw new CallError(`error configuring provider: leaf cert TTL must be greater or equal than ${min}`);
-  }
-  if (ms > leafTtlMsMax) throw new CallError('error configuring provider: leaf cert TTL must be less than 1 year');
-  return ms;
 }
 
 function hexPairs(bytes: Uint8Array): string {

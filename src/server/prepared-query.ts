@@ -172,7 +172,8 @@ function queryProblem({ Name, Session, Template, Token, Service, DNS }: Prepared
   if (Service.Service === '') return 'Must provide a Service name to query';
   if (Service.Failover.NearestN < 0) return `Bad NearestN '${Service.Failover.NearestN}', must be >= 0`;
   const badMeta =
-    metaProblem(Service.NodeMeta ?? {}, { reserved: true }) ?? metaProblem(Service.ServiceMeta ?? {}, { reserved: true });
+    metaProblem(Service.NodeMeta ?? {}, { reserved: true }) ??
+    metaProblem(Service.ServiceMeta ?? {}, { reserved: true });
   if (badMeta !== null) return badMeta;
   if (DNS.TTL === '') return null;
   try {

@@ -164,7 +164,7 @@ function refuseOtherProtocols(find: FindEntry, gateway: ConfigEntryOf<'ingress-g
     const protocol = protocolOf(find, service);
     if (protocol === wanted) continue;
     throw new CallError(
-      `service "${service}" has protocol "${protocol}", which is incompatible with listener protocol "${wanted}"`,
+      `service "${service}" has protocol "${protocol}", which does not match defined listener protocol "${wanted}"`,
     );
   }
 }

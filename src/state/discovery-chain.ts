@@ -143,7 +143,7 @@ class Compiler {
     // Recorded before its splits are followed, so that a circle ends.
     this.#record({ Type: 'splitter', Name: `${service}.${defaultNamespace}`, Splits: splits });
     this.#advanced = true;
-    this.#recordProtocol(service);
+    // Its own protocol does not count, only those of the services that it leads to.
     for (const split of splitter.Splits ?? []) {
       const to = split.Service || service;
       const subset = split.ServiceSubset ?? '';

@@ -54,11 +54,13 @@ function links(gateway: Gateway): readonly (readonly [service: string, link: Lin
   if (gateway.Kind === 'terminating-gateway') {
     return (gateway.Services ?? []).map(({ Name = '', ...tls }) => [Name, { ...base, ...tls }]);
   }
-  return (gateway.Listeners ?? []).flatMap(({ Port = 0, Protocol = 'tcp', Services = [] }) =>
-    Services.map(
+  return (gateway.Listeners ?? []).flatMap(({ Port = 0, Protocol = 'tcp', Services = [] }) => {
+    // A service may be named twice; the last counts.
+    const byName = Services.map(
       ({ Name = '', Hosts }) => [Name, { ...base, Port, Protocol, ...(Hosts === undefined ? {} : { Hosts }) }] as const,
-    ),
-  );
+    );
+    return [...new Map(byName)];
+  });
 }
 
 /** Whether a service is no proxy or gateway itself. */

@@ -99,6 +99,9 @@ export class QueryTable {
     if (wanted.ID === '') throw new CallError('Missing Query ID');
     const before = this.get(wanted.ID).result;
     this.#requireFreeName(wanted);
+    if (wanted.Session !== '' && !isUuid(wanted.Session)) {
+      throw new CallError('invalid session: index error: UUID must be 36 characters');
+    }
     if (wanted.Session !== '' && sessions.get(wanted.Session) === undefined) {
       throw new CallError(`invalid session ${JSON.stringify(wanted.Session)}`);
     }

@@ -120,6 +120,7 @@ export function ensureService(
   if (problem !== null) throw new CallError(`Invalid Service Meta: ${problem}`);
   const entry = tables.catalog.node(node);
   if (entry === undefined) throw new CallError('Missing node registration');
+  if (service.ID === '') throw new CallError('failed inserting service: object missing primary index');
   const wanted: Unindexed<NodeService> = {
     ...service,
     Kind: service.Kind ?? '',
@@ -152,6 +153,7 @@ export function ensureCheck(tables: CatalogTables, tx: Transaction, check: Unind
   const ServiceID = check.ServiceID ?? '';
   const service = ServiceID === '' ? undefined : entry.services.get(ServiceID.toLowerCase())?.service;
   if (ServiceID !== '' && service === undefined) throw new CallError('Missing service registration');
+  if (check.CheckID === '') throw new CallError('failed inserting check: object missing primary index');
   const wanted: Unindexed<HealthCheck> = {
     ...check,
     Name: check.Name ?? '',

@@ -100,6 +100,7 @@ export class StateStore {
   /** Replaced as a whole by a restore: nobody keeps a table. */
   #tables: Tables = newTables();
   #lastIndex = 0;
+  #replacements = 0;
 
   /** Index of the last command applied, failed ones included. */
   get lastIndex(): number {
@@ -192,6 +193,11 @@ export class StateStore {
     return result;
   }
 
+  /** How often another state was put in the place of this one: indexes from before mean nothing after it. */
+  get replacements(): number {
+    return this.#replacements;
+  }
+
   /**
    * Puts a restored state in the place of this one and wakes everybody who watches anything. Who follows sessions sees
    * all old ones end, without locks to keep closed, and all new ones begin.
@@ -201,6 +207,7 @@ export class StateStore {
     const before = this.#sessions.list;
     this.#tables = tables;
     this.#lastIndex = lastIndex;
+    this.#replacements++;
     this.#watches.fireAll();
     const changes: readonly SessionChange[] = [
       ...before.map((session): SessionChange => ({ kind: 'ended', session, heldKeys: [] })),

@@ -40,11 +40,34 @@ describe('reading', () => {
   test.each([
     [{}, 'Payload does not contain a kind/Kind key at the top level'],
     [null, 'Payload does not contain a kind/Kind key at the top level'],
+    [[], "'' expected a map, got 'slice'"],
+    ['x', "'' expected a map, got 'string'"],
+    [1, "'' expected a map, got 'float64'"],
     [{ Kind: 5 }, 'Kind value in payload is not a string'],
     [{ Kind: 'mesh' }, 'invalid config entry kind: mesh'],
     [
       { Kind: 'service-splitter', Bogus: 1, Splits: [{ Odd: 2 }] },
       '2 errors occurred:\n\t* invalid config key "Bogus"\n\t* invalid config key "Splits[0].Odd"\n\n',
+    ],
+    [
+      { Kind: 'service-splitter', namespace: 'x', Splits: [] },
+      '1 error occurred:\n\t* invalid config key "namespace", namespaces are a consul enterprise feature\n\n',
+    ],
+    [
+      { Kind: 'service-defaults', Expose: { Checks: 'yes', Paths: [{ ListenerPort: 'x' }] } },
+      '2 error(s) decoding:\n\n* cannot parse \'Expose.Checks\' as bool: strconv.ParseBool: parsing "yes": invalid syntax\n' +
+        '* cannot parse \'Expose.Paths[0].ListenerPort\' as int: strconv.ParseInt: parsing "x": invalid syntax',
+    ],
+    [
+      { Kind: 'service-splitter', Splits: [{ Weight: 'x' }, { Weight: {} }, [1]] },
+      "3 error(s) decoding:\n\n* 'Splits[1].Weight' expected type 'float32', got unconvertible type 'map[string]interface {}'\n" +
+        "* 'Splits[2]' expected a map, got 'float64'\n" +
+        '* cannot parse \'Splits[0].Weight\' as float: strconv.ParseFloat: parsing "x": invalid syntax',
+    ],
+    [
+      { Kind: 'service-resolver', Subsets: 'x', ConnectTimeout: {} },
+      "2 error(s) decoding:\n\n* 'ConnectTimeout' expected type 'time.Duration', got unconvertible type 'map[string]interface {}'\n" +
+        "* 'Subsets' expected a map, got 'string'",
     ],
     [
       { Kind: 'service-resolver', ConnectTimeout: 'abc', Bogus: 1 },
@@ -65,6 +88,22 @@ describe('reading', () => {
       Name: '5',
       Listeners: [{ Port: 80, Services: [{ Name: 'a', Hosts: ['h'] }] }],
     });
+  });
+});
+
+test('a list of one stands for what is in it, an empty one for nothing', () => {
+  const body = {
+    Kind: 'service-resolver',
+    Name: ['x'],
+    Subsets: [],
+    ConnectTimeout: ['1s'],
+    Redirect: [{ Service: 'y' }],
+  };
+  expect(decodeConfigEntry(body)).toEqual({
+    Kind: 'service-resolver',
+    Name: 'x',
+    ConnectTimeout: 1e9,
+    Redirect: { Service: 'y' },
   });
 });
 

@@ -128,6 +128,9 @@ describe('parameters of reads', () => {
       body: `Bad request: Invalid header: "X-Consul-Namespace" - ${hint}`,
     });
     expect((await get('/v1/catalog/nodes?ns=x')).status).toBe(200);
+    expect((await get('/v1/internal/federation-states?ns=x')).body).not.toContain('Enterprise');
+    expect((await get('/v1/agent/connect/ca/roots?ns=x')).body).not.toContain('Enterprise');
+    expect((await get('/v1/agent/service/x?stale&consistent')).body).toBe('unknown service ID: x');
   });
 
   test('an answer too stale is asked for once more, from the leader', async () => {

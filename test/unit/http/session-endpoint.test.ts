@@ -47,6 +47,7 @@ describe('creating', () => {
     [{ Checks: ['a'] }, { Checks: ['a'] }],
     [{ Checks: ['serfHealth', 'a'] }, { Checks: ['serfHealth', 'a'] }],
     [{ Checks: ['a'], NodeChecks: [] }, { NodeChecks: [] }],
+    [{ ID: 'any', CreateIndex: 5, Bogus: 1 }, {}],
     [{ ServiceChecks: [{ ID: 'a' }] }, { ServiceChecks: [{ ID: 'a', Namespace: '' }] }],
   ])('%j', async (body, expected) => {
     const { put, calls } = await start({ 'Session.Apply': () => id });
@@ -65,6 +66,12 @@ describe('creating', () => {
   test.each([
     ['{', 400, 'Request decode failed: unexpected EOF'],
     ['{"LockDelay":"12"}', 400, 'Request decode failed: time: missing unit in duration "12"'],
+    ['{"ID":1}', 400, 'Request decode failed: json: cannot unmarshal number into Go struct field ID of type string'],
+    [
+      '{"CreateIndex":-1}',
+      400,
+      'Request decode failed: json: cannot unmarshal number -1 into Go struct field CreateIndex of type uint64',
+    ],
     ['{"TTL":5}', 400, 'Request decode failed: json: cannot unmarshal number into Go struct field TTL of type string'],
   ])('%s is refused', async (body, status, text) => {
     const { put } = await start();

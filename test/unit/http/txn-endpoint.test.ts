@@ -22,6 +22,7 @@ describe('the call', () => {
     ['an unknown verb of a node', [get, { Node: { Verb: 'jump' } }], true],
     ['a service', [{ Service: { Verb: 'set' } }], true],
     ['a check', [{ Check: { Verb: 'delete' } }], true],
+    ['several in one, of which the first kind counts', [{ Node: { Verb: 'set' }, KV: { Verb: 'get' } }], false],
   ])('for %s', async (_, ops, writes) => {
     const { put, calls } = await start({ 'Txn.Apply': done, 'Txn.Read': read });
     const reply = await put('/v1/txn?dc=dc2&token=t&stale', ops);
@@ -129,7 +130,8 @@ describe('refusals', () => {
     ['{}', 400, /^Failed to parse body: json: cannot unmarshal object into Go /],
     ['[{"Bogus":{}}]', 400, 'Failed to parse body: json: unknown field "Bogus"'],
     ['[{"KV":{"Bogus":1}}]', 400, 'Failed to parse body: json: unknown field "Bogus"'],
-    ['[{"KV":{"Flags":-1}}]', 400, /^Failed to parse body: json: cannot unmarshal number into Go struct field /],
+    ['[{"KV":{"Flags":-1}}]', 400, /^Failed to parse body: json: cannot unmarshal number -1 into Go struct field /],
+    ['[{"KV":{"Flags":1.5}}]', 400, /^Failed to parse body: json: cannot unmarshal number 1\.5 into Go struct field /],
     ['[{"KV":{"Flags":"1"}}]', 400, /^Failed to parse body: json: cannot unmarshal string into Go struct field /],
     [set('not base64!'), 400, 'Failed to parse body: illegal base64 data at input byte 3'],
     [JSON.stringify(Array.from({ length: 65 }, () => ({}))), 413, 'Transaction contains too many operations (65 > 64)'],

@@ -11,11 +11,17 @@ const listener = (more: object): ConfigEntryBody => ({
   Name: 'x',
   Listeners: [{ Port: 80, ...more }],
 });
+const exposed = (...Hosts: string[]): ConfigEntryBody =>
+  listener({ Protocol: 'http', Services: [{ Name: 'a', Hosts }] });
 const terminating = (...Services: object[]): ConfigEntryBody => ({ Kind: 'terminating-gateway', Name: 'x', Services });
 const splits = (...Splits: object[]): ConfigEntryBody => ({ Kind: 'service-splitter', Name: 'x', Splits });
 
 test.each<[ConfigEntryBody, string]>([
-  [{ Kind: 'service-defaults', Name: '' }, 'Name is required'],
+  [{ Kind: 'service-defaults', Name: '' }, 'serviceName is required'],
+  [{ Kind: 'service-router', Name: '' }, 'Name is required'],
+  [{ Kind: 'terminating-gateway', Name: '' }, 'serviceName is required'],
+  [{ Kind: 'terminating-gateway', Name: '', Services: [{}] }, 'Service name cannot be blank.'],
+  [{ Kind: 'ingress-gateway', Name: '' }, 'failed inserting config entry: object missing primary index'],
   [http({ PathExact: 'a' }), `Route[0] PathExact doesn't start with '/': "a"`],
   [http({ PathPrefix: 'a' }), `Route[0] PathPrefix doesn't start with '/': "a"`],
   [
@@ -38,9 +44,25 @@ test.each<[ConfigEntryBody, string]>([
     splits({ Weight: 33.333 }, { Weight: 66.666, Service: 'y' }),
     'the sum of all split weights must be 100, not 99.990000',
   ],
-  [splits({ Weight: 50 }, { Weight: 50 }), 'split destination occurs more than once: service="", subset=""'],
+  [
+    splits({ Weight: 50 }, { Weight: 50 }),
+    'split destination occurs more than once: service="x", subset="", namespace=""',
+  ],
+  [
+    splits({ Weight: 50, Service: 'x' }, { Weight: 50 }),
+    'split destination occurs more than once: service="x", subset="", namespace=""',
+  ],
   [resolver({ DefaultSubset: 'v1' }), 'DefaultSubset "v1" is not a valid subset'],
   [resolver({ Subsets: { '': {} } }), 'Subset defined with empty name'],
+  ...['V1', 'a-', '-a', 'a_b', 'é'].map((name): [ConfigEntryBody, string] => [
+    resolver({ Subsets: { [name]: {} } }),
+    `Subset "${name}" is invalid: must be 63 characters or fewer, begin or end with lower case alphanumeric ` +
+      "characters, and contain lower case alphanumeric characters or '-' in between",
+  ]),
+  [
+    resolver({ Subsets: { ['x'.repeat(64)]: {} } }),
+    `Subset "${'x'.repeat(64)}" is invalid: must be non-empty and 63 characters or fewer`,
+  ],
   [resolver({ Redirect: {} }), 'Redirect is empty'],
   [
     resolver({ Redirect: { Service: 'y' }, Failover: { '*': { Service: 'z' } } }),
@@ -53,6 +75,7 @@ test.each<[ConfigEntryBody, string]>([
     'Bad Failover["*"] one of Service, ServiceSubset, Namespace, or Datacenters is required',
   ],
   [resolver({ Failover: { '*': { Datacenters: [''] } } }), 'Bad Failover["*"].Datacenters: found empty datacenter'],
+  [resolver({ ConnectTimeout: -3600e9 }), "Bad ConnectTimeout '-1h0m0s', must be >= 0"],
   [resolver({ ConnectTimeout: -1 }), "Bad ConnectTimeout '-1ns', must be >= 0"],
   [
     listener({ Protocol: 'udp' }),
@@ -82,6 +105,18 @@ test.each<[ConfigEntryBody, string]>([
     }),
     'Hosts must be unique within a specific listener (listener on port 80)',
   ],
+  ...['a..b', '', 'x'.repeat(64), 'x.'.repeat(130)].map((host): [ConfigEntryBody, string] => [
+    exposed(host),
+    `Host "${host}" must be a valid DNS hostname`,
+  ]),
+  ...['*.*', 'a.*', '*a'].map((host): [ConfigEntryBody, string] => [
+    exposed(host),
+    `Host "${host}" is not valid, a wildcard specifier is only allowed as the leftmost label`,
+  ]),
+  [
+    { ...exposed('*'), TLS: { Enabled: true } } as ConfigEntryBody,
+    "Host '*' is not allowed when TLS is enabled, all hosts must be valid DNS records to add as a DNSSAN",
+  ],
   [terminating({}), 'Service name cannot be blank.'],
   [terminating({ Name: 'a' }, { Name: 'a' }), 'Service "a" was specified more than once within a namespace'],
   [
@@ -90,6 +125,14 @@ test.each<[ConfigEntryBody, string]>([
   ],
 ])('%j is refused', (entry, problem) => {
   expect(problemOf(entry)).toBe(problem);
+});
+
+test.each<ConfigEntryBody>([
+  ...['a', 'a b', '*', '*.a', '.', 'a.', '*.', 'é', 'a/b', 'a:80'].map((host) => exposed(host)),
+  listener({ Protocol: 'http', Services: [{ Name: 'a' }, { Name: 'a' }] }),
+  resolver({ Subsets: { ['x'.repeat(63)]: {}, 1: {} } }),
+])('%j is taken', (entry) => {
+  expect(problemOf(entry)).toBeNull();
 });
 
 test.each<[ConfigEntryBody, object]>([

@@ -90,8 +90,23 @@ describe('configuration', () => {
   test.each([
     ['nope', {}, 'could not initialize provider: unknown CA provider "nope"'],
     ['consul', { LeafCertTTL: '1m' }, 'error configuring provider: leaf cert TTL must be greater or equal than 1h0m0s'],
-    ['consul', { LeafCertTTL: '9000h' }, 'error configuring provider: leaf cert TTL must be less than 1 year'],
-    ['consul', { LeafCertTTL: 'x' }, 'error configuring provider: time: invalid duration'],
+    ['consul', { LeafCertTTL: '9000h' }, 'error configuring provider: leaf cert TTL must be less than 8760h0m0s'],
+    [
+      'consul',
+      { LeafCertTTL: 'x', RotationPeriod: {}, CSRMaxPerSecond: 'many' },
+      'error configuring provider: error decoding config: 3 error(s) decoding:\n\n' +
+        "* 'RotationPeriod' expected type 'time.Duration', got unconvertible type 'map[string]interface {}'\n" +
+        `* cannot parse 'CSRMaxPerSecond' as float: strconv.ParseFloat: parsing "many": invalid syntax\n` +
+        `* error decoding 'LeafCertTTL': time: invalid duration "x"`,
+    ],
+    [
+      'consul',
+      { IntermediateCertTTL: '1h' },
+      'error configuring provider: Intermediate Cert TTL must be greater or equal than 3h',
+    ],
+    ['consul', { PrivateKeyType: 'rsa', PrivateKeyBits: 1 }, 'RSA key length must be 2048 or 4096 bits'],
+    ['consul', { PrivateKeyType: 'ec', PrivateKeyBits: 5 }, 'EC key length must be one of (224, 256, 384, 521) bits'],
+    ['consul', { PrivateKeyType: 'x' }, "private key type must be either 'ec' or 'rsa'"],
     ['consul', { PrivateKey: 'x' }, 'error configuring provider: PrivateKey cannot be given'],
   ])('%s with %j is refused', async (provider, config, message) => {
     await expect(set(provider, config)).rejects.toThrow(message);

@@ -16,6 +16,16 @@ describe('while nothing is encrypted', () => {
     ]);
   });
 
+  test('there is none to change', async () => {
+    const problem = 'No keyring to modify (encryption not enabled)';
+    for (const Operation of ['install', 'use', 'remove'] as const) {
+      expect(await operate({ Operation })).toMatchObject([
+        { WAN: true, Messages: { 'self.dc1': problem } },
+        { WAN: false, Messages: { self: problem } },
+      ]);
+    }
+  });
+
   test.each([{ Forwarded: true }, { LocalOnly: true }])('only the LAN is asked with %j', async (more) => {
     expect((await operate(more)).map(({ WAN }) => WAN)).toEqual([false]);
   });

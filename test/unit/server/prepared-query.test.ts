@@ -162,6 +162,10 @@ describe('PreparedQuery.Apply refuses', () => {
       "Bad Token '<hidden>', it looks like a query definition with a redacted token was submitted",
     ],
     [{ Service: { Service: '' } }, 'Must provide a Service name to query'],
+    [
+      { Service: { NodeMeta: { 'a b': 'c' } } },
+      "Couldn't load metadata pair ('a b', 'c'): Key contains invalid characters",
+    ],
     [{ Service: { Failover: { NearestN: -1, Datacenters: null } } }, "Bad NearestN '-1', must be >= 0"],
     [{ DNS: { TTL: 'abc' } }, `Bad DNS TTL 'abc': time: invalid duration "abc"`],
     [{ DNS: { TTL: '-10s' } }, "DNS TTL '-10000000000', must be >=0"],

@@ -94,6 +94,21 @@ describe('errors in the peer’s words', () => {
     ['Catalog.Register', { ...dc, Address: '192.0.2.1' }, 'Must provide node'],
     ['Catalog.Register', { ...dc, Node: 'x' }, 'Must provide address if SkipNodeUpdate is not set'],
     ['Catalog.Register', { ...dc, Node: 'x', Address: 'a', ID: 'nope' }, 'Bad node ID: uuid string is wrong length'],
+    ...[
+      ['11111111_1111-1111-1111-111111111111', 'uuid is improperly formatted'],
+      // Counted in bytes.
+      ['1111111é-1111-1111-1111-11111111111', 'uuid is improperly formatted'],
+      ['11111111-1111-1111-1111-11111111111g', "encoding/hex: invalid byte: U+0067 'g'"],
+      ['1111111\n-1111-1111-1111-111111111111', 'encoding/hex: invalid byte: U+000A'],
+    ].map(
+      ([ID, problem]) =>
+        ['Catalog.Register', { ...dc, Node: 'x', Address: 'a', ID }, `Bad node ID: ${problem}`] as const,
+    ),
+    [
+      'Catalog.Register',
+      { ...dc, Node: 'x', Address: 'a', Check: {} },
+      'failed inserting check: failed inserting check: object missing primary index on node "x"',
+    ],
     [
       'Catalog.Register',
       { ...dc, Node: 'x', Address: 'a', Service: { ID: 'only-id' } },

@@ -64,6 +64,8 @@ describe('texts of failures', () => {
     [svc('set', 'x', 'web'), 'Missing node registration'],
     [svc('set', 'n', '', { ID: 'id' }), 'Must provide service name with ID'],
     [svc('delete', 'n', '', { ID: 'web' }), 'Must provide service name with ID'],
+    [svc('set', 'n', '', { ID: '' }), 'failed inserting service: object missing primary index'],
+    [chk('set', 'n', '', { Name: '' }), 'failed inserting check: object missing primary index'],
     [svc('jump', 'n', 'web'), 'unknown Service verb "jump"'],
     [svc('get', 'n', 'x'), `service "x" on node "n" doesn't exist`],
     [svc('cas', 'n', 'web', { ModifyIndex: 1 }), 'failed to set service "web" on node "n", index is stale'],

@@ -85,8 +85,8 @@ describe('refused, and nothing changes', () => {
     [
       'protocols that differ within a chain',
       [defaults('web', 'http'), defaults('api', 'grpc')],
-      splitter('web', { Weight: 100, Service: 'api' }),
-      'discovery chain "web" uses inconsistent protocols; service "api" has "grpc" which is not "http"',
+      splitter('web', { Weight: 50, Service: 'api' }, { Weight: 50 }),
+      'discovery chain "web" uses inconsistent protocols; service "web" has "http" which is not "grpc"',
     ],
     [
       'a subset that does not exist',
@@ -120,7 +120,7 @@ describe('refused, and nothing changes', () => {
         Name: 'in',
         Listeners: [{ Port: 80, Protocol: 'http', Services: [{ Name: 'web' }] }],
       },
-      'service "web" has protocol "tcp", which is incompatible with listener protocol "http"',
+      'service "web" has protocol "tcp", which does not match defined listener protocol "http"',
     ],
     [
       'two gateways of one name',
@@ -139,7 +139,9 @@ describe('refused, and nothing changes', () => {
 
   test('a deletion that breaks the chain of another service', () => {
     put(defaults('web', 'http'), defaults('api', 'http'), splitter('web', { Weight: 100, Service: 'api' }));
-    expect(() => apply('delete', defaults('api', ''))).toThrow('discovery chain "web" uses inconsistent protocols');
+    expect(() => apply('delete', defaults('api', ''))).toThrow(
+      'discovery chain "web" uses a protocol "tcp" that does not permit advanced routing or splitting behavior',
+    );
   });
 });
 
