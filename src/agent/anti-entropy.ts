@@ -473,7 +473,12 @@ function isEmpty(value: unknown): boolean {
 }
 
 function sameService(a: NodeService, b: NodeService): boolean {
-  return sameValue(withoutIndexes(a), withoutIndexes(b));
+  // How a service came to be registered is the agent's own affair, and servers do not keep it.
+  const strip = (service: NodeService): object => ({
+    ...withoutIndexes(service),
+    LocallyRegisteredAsSidecar: undefined,
+  });
+  return sameValue(strip(a), strip(b));
 }
 
 function sameCheck(a: HealthCheck, b: HealthCheck, ignoreOutput: boolean): boolean {

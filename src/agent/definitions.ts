@@ -37,14 +37,17 @@ export function serviceRecord(definition: ServiceDefinition): NodeService {
   };
 }
 
-/** An IP address names the service on both networks unless the definition says otherwise. */
+/**
+ * An IP address names the service on both networks unless the definition says otherwise. Never null: servers keep both
+ * apart, and agents of either kind would take turns in correcting the other's.
+ */
 function taggedAddresses({
   address,
   port = 0,
   taggedAddresses: given,
 }: ServiceDefinition): NodeService['TaggedAddresses'] {
   const family = address === undefined ? undefined : isIPv4(address) ? 'ipv4' : isIPv6(address) ? 'ipv6' : undefined;
-  if (address === undefined || family === undefined) return given ?? null;
+  if (address === undefined || family === undefined) return given ?? {};
   const own: ServiceAddress = { Address: address, Port: port };
   return { [`lan_${family}`]: own, [`wan_${family}`]: own, ...given };
 }

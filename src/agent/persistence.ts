@@ -102,7 +102,7 @@ export class Persistence {
         Service: text(Service['Service']),
         Tags: (Service['Tags'] as readonly string[] | null | undefined) ?? null,
         Address: text(Service['Address']),
-        TaggedAddresses: (Service['TaggedAddresses'] as NodeService['TaggedAddresses']) ?? null,
+        TaggedAddresses: (Service['TaggedAddresses'] as NodeService['TaggedAddresses']) ?? {},
         Meta: (Service['Meta'] as NodeService['Meta']) ?? null,
         Port: Number(Service['Port'] ?? 0),
         Weights: (Service['Weights'] as NodeService['Weights']) ?? { Passing: 1, Warning: 1 },

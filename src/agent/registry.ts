@@ -234,7 +234,10 @@ export class Registry {
     const serviceId = definition.serviceId ?? '';
     const service = this.#state.services.get(serviceId)?.service;
     if (serviceId !== '' && !service) throw new AgentRequestError(500, `ServiceID "${serviceId}" does not exist`);
-    const registration = checkRegistration(this.#options.nodeName, service, definition);
+    const given = checkRegistration(this.#options.nodeName, service, definition);
+    // Sic: the peer knows no type of a check that a file defines by itself.
+    const check = options.origin === 'file' ? { ...given.check, Type: '' } : given.check;
+    const registration = { ...given, check };
     this.#setCheck(registration, options.token, options.origin);
     if (options.origin !== 'file') {
       await this.#persistence?.saveCheck({ ...registration, token: options.token });

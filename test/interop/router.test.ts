@@ -110,9 +110,7 @@ describeWith('three real servers', { consul: realConsul() }, ({ consul }) => {
   });
 
   test('does not let through what would end a server', async () => {
-    await expect(caller.call('Coordinate.Update', { ...local, Node: 'x', Coord: null } as never)).rejects.toThrow(
-      'Coord',
-    );
+    await expect(caller.call('Coordinate.Update', { ...local, Node: 'x', Coord: null })).rejects.toThrow('Coord');
     const crash = { ...local, Node: 'x', Address: '10.0.0.1', Checks: [null] } as never;
     await expect(caller.call('Catalog.Register', crash)).rejects.toThrow('null');
     await expect(caller.call('Txn.Apply', { ...local, Ops: [null] } as never)).rejects.toThrow('null');
