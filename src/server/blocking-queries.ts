@@ -100,13 +100,16 @@ export class BlockingQueries {
         this.#metrics.gauge(blockingGauge, this.#waiting.size);
         outcome();
       };
+      const { replacements } = this.#store;
       const end = (reason: Error): void => settle(() => reject(reason));
       const onAbort = (): void => end(signal!.reason as Error);
       const onWake = (): void => {
         try {
           const watch: string[] = [];
           const reply = evaluate(watch);
-          if (reply.Index > minIndex) settle(() => resolve(reply));
+          // After a restore the old index says nothing, so whoever waited by it hears at once.
+          const isNews = reply.Index > minIndex || this.#store.replacements !== replacements;
+          if (isNews) settle(() => resolve(reply));
           else cancelWatch = this.#store.watch(watch, onWake);
         } catch (error) {
           end(error as Error);
