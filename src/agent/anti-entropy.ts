@@ -343,6 +343,8 @@ export class AntiEntropy {
     const local = state.checks.get(id);
     if (!local || local.inSync) return;
     const { check } = local;
+    // A service that was registered after this round had sent the services: the next round sends both.
+    if (state.services.get(check.ServiceID)?.inSync === false) return;
     const token = local.token || this.#userToken();
     // Without the service it belongs to, whose tags may have been overridden in the catalog.
     const refusal = await this.#attempt(() => this.#register({ Checks: [check] }, token));

@@ -20,6 +20,8 @@ class FakeServers implements NamedCaller {
   checks = new Map<string, HealthCheck>();
   registered = false;
   down = false;
+  /** Checks that came without their service: the real servers refuse them. */
+  readonly orphans: string[] = [];
   readonly calls: string[] = [];
 
   async call<M extends CallName>(method: M, request: CallRequest<M>): Promise<CallReply<M>> {
@@ -35,7 +37,10 @@ class FakeServers implements NamedCaller {
         const { Service, Checks } = request as CallRequest<'Catalog.Register'>;
         this.registered = true;
         if (Service) this.services.set(Service.ID, Service as NodeService);
-        for (const check of Checks ?? []) this.checks.set(check.CheckID, check as HealthCheck);
+        for (const check of Checks ?? []) {
+          if (check.ServiceID !== '' && !this.services.has(check.ServiceID)) this.orphans.push(check.CheckID);
+          this.checks.set(check.CheckID, check as HealthCheck);
+        }
         return null;
       }
       case 'Catalog.Deregister': {
@@ -195,6 +200,25 @@ describe('anti-entropy', () => {
     await Promise.all([first, antiEntropy.syncChanges()]);
     expect([...servers.services.keys()].sort()).toEqual(['web-1', 'web-2']);
     expect(servers.checks.get('service:web-1')!.Status).toBe('passing');
+  });
+
+  test('a check never travels before its service, whenever that was registered', async () => {
+    // Calls until the registration comes: between them a round sends one thing after the other.
+    for (let turns = 0; turns < 20; turns++) {
+      const { clock, servers, antiEntropy, addService, state } = setUp();
+      antiEntropy.start();
+      addService('web-1');
+      addService('web-2');
+      await clock.advance(1);
+      state.updateCheck('service:web-1', 'passing', '');
+      state.updateCheck('service:web-2', 'passing', '');
+      const sent = antiEntropy.syncChanges();
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      addService('late');
+      await Promise.all([sent, antiEntropy.syncChanges()]);
+      expect([...servers.checks.keys()].sort()).toEqual(['service:late', 'service:web-1', 'service:web-2']);
+      expect(servers.orphans).toEqual([]);
+    }
   });
 
   test.each([
