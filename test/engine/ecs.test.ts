@@ -12,10 +12,10 @@ import {
   instanceAddress,
   instanceName,
   joinString,
-  realConsul,
   serverAddress,
   taskArguments,
 } from './support/ecs-instance.ts';
+import { realConsul } from './support/program-image.ts';
 
 const noEngine = engineSkipReason({ own: true }) ?? (await buildSkipReason());
 const consul = noEngine === undefined ? await realConsul() : { reason: noEngine };

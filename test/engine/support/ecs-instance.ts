@@ -5,13 +5,13 @@
  * the kernel's.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { waitUntil } from '../../helpers/wait.ts';
 import { type BuildEngine, repository } from './base-images.ts';
+import { importPrograms } from './program-image.ts';
 
 const run = promisify(execFile);
 
@@ -24,19 +24,6 @@ export const joinString = 'provider=aws tag_key=portolan tag_value=server endpoi
 /** Image with what the shipped script finds on Amazon Linux: bash, curl, Docker's command line. */
 const hostImage = 'stand-in/container-instance';
 const stopMsMax = 10_000;
-
-/** Consul's binary, or the reason why there is none. */
-export async function realConsul(): Promise<{ readonly binary: string } | { readonly reason: string }> {
-  try {
-    const { stdout } = await run('sh', [join(repository, 'test/bench/support/peer.sh')], { timeout: 300_000 });
-    return { binary: stdout.trim() };
-  } catch (error) {
-    const reason = `test/bench/support/peer.sh failed: ${(error as Error).message.trim()}`;
-    if (process.env['CI'] === 'true') throw new Error(reason, { cause: error });
-    console.log(`ECS tests skipped: ${reason}`);
-    return { reason };
-  }
-}
 
 /** One request that the simulated AWS has seen. */
 export interface SeenRequest {
@@ -122,30 +109,10 @@ export class EcsInstance {
   }
 
   async #makeHostImage(): Promise<void> {
-    const root = join(this.#dir, 'root');
-    for (const folder of ['bin', 'etc/ecs', 'tmp', 'run', 'var', 'proc', 'sys', 'dev']) {
-      await mkdir(join(root, folder), { recursive: true });
-    }
-    await symlink('../run', join(root, 'var/run'));
-    await writeFile(join(root, 'etc/ecs/ecs.config'), 'ECS_CLUSTER=other\nECS_LOGLEVEL=warn\n');
-    const path = async (program: string): Promise<string> =>
-      (await run('sh', ['-c', `command -v ${program}`])).stdout.trim();
-    for (const program of ['busybox', 'bash', 'curl', 'docker']) {
-      const from = await path(program);
-      await copyFile(from, join(root, 'bin', program));
-      await chmod(join(root, 'bin', program), 0o755);
-      const { stdout } = await run('ldd', [from]).catch(() => ({ stdout: '' }));
-      for (const [library] of stdout.matchAll(/\/[^ )]+/g)) {
-        await mkdir(join(root, dirname(library)), { recursive: true });
-        await copyFile(library, join(root, library));
-        await chmod(join(root, library), 0o755);
-      }
-    }
-    for (const applet of (await run('busybox', ['--list'])).stdout.trim().split('\n')) {
-      if (!existsSync(join(root, 'bin', applet))) await symlink('busybox', join(root, 'bin', applet));
-    }
-    await run('tar', ['-C', root, '-cf', join(this.#dir, 'root.tar'), '.']);
-    await this.build.engine.docker('import', '--change', 'ENV PATH=/bin', join(this.#dir, 'root.tar'), hostImage);
+    await importPrograms(this.build.engine, hostImage, {
+      programs: ['bash', 'curl', 'docker'],
+      files: { '/etc/ecs/ecs.config': 'ECS_CLUSTER=other\nECS_LOGLEVEL=warn\n' },
+    });
     await this.build.engine.docker(
       ...['run', '-d', '--name', 'instance', '--network', 'host'],
       ...['-v', `${this.build.socket}:${this.build.socket}`, hostImage, 'sleep', '1000000'],
