@@ -169,7 +169,7 @@ export class AntiEntropy {
 
   async #run(): Promise<void> {
     if (this.#idle) return;
-    await (this.#running ??= this.#rounds().finally(() => (this.#running = undefined)));
+    await (this.#running ??= this.#rounds());
   }
 
   /** Never rejects. What comes due during a round is done by the next. */
@@ -189,13 +189,15 @@ export class AntiEntropy {
         this.#failures = 0;
         if (full) this.#schedule();
       } catch (error) {
-        if (this.#stopped.signal.aborted) return;
+        if (this.#stopped.signal.aborted) break;
         const what = full ? 'failed to sync remote state' : 'failed to sync changes';
         this.#logger.named('anti_entropy').error(what, { error });
         this.#failures++;
         this.#schedule();
       }
     }
+    // In the turn in which nothing was left to do: what comes due after it starts anew.
+    this.#running = undefined;
   }
 
   /** Sets the time of the next full sync, unless it is due sooner. */

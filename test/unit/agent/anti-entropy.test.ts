@@ -211,12 +211,17 @@ describe('anti-entropy', () => {
       addService('web-2');
       await clock.advance(1);
       state.updateCheck('service:web-1', 'passing', '');
-      state.updateCheck('service:web-2', 'passing', '');
+      addService('web-3');
       const sent = antiEntropy.syncChanges();
       for (let turn = 0; turn < turns; turn++) await Promise.resolve();
       addService('late');
       await Promise.all([sent, antiEntropy.syncChanges()]);
-      expect([...servers.checks.keys()].sort()).toEqual(['service:late', 'service:web-1', 'service:web-2']);
+      expect([...servers.checks.keys()].sort()).toEqual([
+        'service:late',
+        'service:web-1',
+        'service:web-2',
+        'service:web-3',
+      ]);
       expect(servers.orphans).toEqual([]);
     }
   });
