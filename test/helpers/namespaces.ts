@@ -86,7 +86,7 @@ export class Host {
     filter(
       this.netns,
       `table ip ${filterTable} {
-        chain redirect {
+        chain elsewhere {
           type nat hook output priority -100
           ip daddr ${from.address} tcp dport ${from.port} dnat to ${to.address}:${to.port}
         }
