@@ -18,6 +18,7 @@ import {
 import { BodyEncoder, ListEncoder, nodeView, serviceNodeView, serviceView } from './record-json.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint, Handler } from './routes.ts';
+import { wanAddresses } from './wan-addresses.ts';
 
 const nodes = new ListEncoder(nodeView);
 const serviceNodes = new ListEncoder(serviceNodeView);
@@ -80,7 +81,9 @@ async function listNodes(api: Api, request: ApiRequest): Promise<Answer> {
   const { reply, consistency } = await readWithMeta(options, (query) =>
     api.caller.call('Catalog.ListNodes', { ...query, ...filters }, signal),
   );
-  return jsonBody(nodes.body(reply.Nodes, request), metaHeaders(reply, consistency));
+  const far = wanAddresses(api, options.query.Datacenter);
+  const shown = far === null ? reply.Nodes : reply.Nodes.map(far.node);
+  return jsonBody(nodes.body(shown, request), metaHeaders(reply, consistency));
 }
 
 async function listServices(api: Api, request: ApiRequest): Promise<Answer> {
@@ -110,7 +113,9 @@ async function listServiceNodes(api: Api, request: ApiRequest, connect: boolean)
     (query) => ({ ...query, ...filters }),
     signal,
   );
-  return jsonBody(serviceNodes.body(reply.ServiceNodes, request), [...metaHeaders(reply, consistency), ...headers]);
+  const far = wanAddresses(api, options.query.Datacenter);
+  const shown = far === null ? reply.ServiceNodes : reply.ServiceNodes.map(far.row);
+  return jsonBody(serviceNodes.body(shown, request), [...metaHeaders(reply, consistency), ...headers]);
 }
 
 /** The parameters of every read of one service's instances. */
@@ -137,12 +142,18 @@ async function nodeServices(api: Api, request: ApiRequest): Promise<Answer> {
     api.caller.call('Catalog.NodeServices', { ...query, Node }, signal),
   );
   const found = reply.NodeServices;
+  const far = wanAddresses(api, options.query.Datacenter);
   const shown =
     found === null
       ? null
       : {
-          Node: nodeView(found.Node),
-          Services: new Map(Object.entries(found.Services).map(([id, service]) => [id, serviceView(service)])),
+          Node: nodeView(far === null ? found.Node : far.node(found.Node)),
+          Services: new Map(
+            Object.entries(found.Services).map(([id, service]) => [
+              id,
+              serviceView(far === null ? service : far.service(service)),
+            ]),
+          ),
         };
   return json(request, shown, metaHeaders(reply, consistency));
 }

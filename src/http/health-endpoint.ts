@@ -16,6 +16,7 @@ import {
 import { checkServiceNodeView, checkView, ListEncoder } from './record-json.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint } from './routes.ts';
+import { wanAddresses } from './wan-addresses.ts';
 
 const checks = new ListEncoder(checkView);
 const entries = new ListEncoder(checkServiceNodeView);
@@ -83,7 +84,9 @@ async function serviceNodes(
     (query) => ({ ...query, ...filters }),
     signal,
   );
-  const shown = passing ? passingOnly(reply.Nodes) : reply.Nodes;
+  const wanted = passing ? passingOnly(reply.Nodes) : reply.Nodes;
+  const far = wanAddresses(api, options.query.Datacenter);
+  const shown = far === null ? wanted : wanted.map(far.entry);
   return jsonBody(entries.body(shown, request), [...metaHeaders(reply, consistency), ...headers]);
 }
 

@@ -31,6 +31,7 @@ import {
 import { checkView, ListEncoder, nodeView, serviceView } from './record-json.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint } from './routes.ts';
+import { wanAddresses } from './wan-addresses.ts';
 
 const emptyFailover: QueryFailover = { NearestN: 0, Datacenters: null };
 const emptyService: ServiceQuery = {
@@ -197,7 +198,9 @@ async function execute(api: Api, request: ApiRequest, idOrName: string): Promise
   const { reply, consistency, headers } = await orNotFound(() =>
     readPerhapsCached(api, options, 'PreparedQuery.Execute', (query) => ({ ...query, ...wanted })),
   );
-  return json(request, resultView(reply, consistency), [...metaHeaders(reply, consistency), ...headers]);
+  const far = wanAddresses(api, reply.Datacenter);
+  const shown = far === null ? reply : { ...reply, Nodes: reply.Nodes.map(far.entry) };
+  return json(request, resultView(shown, consistency), [...metaHeaders(reply, consistency), ...headers]);
 }
 
 async function explain(api: Api, request: ApiRequest, idOrName: string): Promise<Answer> {
