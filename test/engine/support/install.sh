@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the engine suites need, on Debian and as root: a Docker engine, a static busybox to make images of, and
-# the tools that give each test engine a network namespace of its own. Does nothing when all is there.
+# Installs what the engine suites need, on Debian and as root: a Docker engine, a static busybox to make images of, the
+# tools that give each test engine a network namespace of its own, and what stands for a host in containers (curl,
+# systemd). Does nothing when all is there.
 set -eu
 
 missing=''
@@ -8,6 +9,8 @@ command -v dockerd >/dev/null 2>&1 || missing="$missing docker.io"
 command -v docker >/dev/null 2>&1 || missing="$missing docker-cli"
 command -v iptables >/dev/null 2>&1 || missing="$missing iptables"
 command -v ip >/dev/null 2>&1 || missing="$missing iproute2"
+command -v curl >/dev/null 2>&1 || missing="$missing curl"
+[ -x /usr/lib/systemd/systemd ] || missing="$missing systemd"
 if ! command -v busybox >/dev/null 2>&1 || ldd "$(command -v busybox)" >/dev/null 2>&1; then
   missing="$missing busybox-static"
 fi
