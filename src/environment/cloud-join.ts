@@ -32,11 +32,9 @@ const awsKeys = new Set([
   'ecs_family',
   'endpoint',
 ]);
-/** Keys, of any provider, whose values nobody may see. */
-const secretKeys = /secret|password|token|access_key|credential/;
 
 /** Whether an entry of `retry_join` asks a cloud. */
-export const isProviderString = (entry: string): boolean => entry.includes('provider=');
+const isProviderString = (entry: string): boolean => entry.includes('provider=');
 
 /**
  * `key=value key="with \"space\""` → map. Values with spaces, quotes or backslashes stand in double quotes, within which
@@ -62,21 +60,6 @@ export function parseProviderString(entry: string): ReadonlyMap<string, string> 
     values.set(key, quoted === undefined ? plain : quoted.replace(/\\([\s\S])/g, '$1'));
   }
   return values;
-}
-
-/** An entry of `retry_join` fit for logs: secrets are hidden. */
-export function describeJoinEntry(entry: string): string {
-  if (!isProviderString(entry)) return entry;
-  try {
-    return [...parseProviderString(entry)]
-      .map(([key, value]) => {
-        if (secretKeys.test(key)) return `${key}=hidden`;
-        return `${key}=${/[\s"\\]/.test(value) ? JSON.stringify(value) : value}`;
-      })
-      .join(' ');
-  } catch {
-    return 'provider=… (not readable)';
-  }
 }
 
 /**

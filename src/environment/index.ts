@@ -15,10 +15,4 @@ export { type AgentPorts, checkPublishedPorts, type EnvironmentWarning, type Por
 export { collectFacts, type CollectOptions, defaultRouteInterface, probesTotalMs } from './probes.ts';
 export type { HttpRequest, ProbePorts } from './probe-ports.ts';
 export { collectDoctorReport, type DoctorReport, type DoctorSettings, formatDoctor } from './doctor.ts';
-export {
-  describeJoinEntry,
-  isProviderString,
-  type JoinPorts,
-  parseProviderString,
-  resolveJoinAddresses,
-} from './cloud-join.ts';
+export { type JoinPorts, resolveJoinAddresses } from './cloud-join.ts';
