@@ -77,6 +77,7 @@ export function openClientSide(options: ClientSideOptions): ClusterSide {
     snapshots,
     resolveToken: (secret) => tokens.resolveToken(secret),
     accessorOf: (secret) => tokens.accessorOf(secret),
+    trustedRoots: () => [],
     stats: () => ({
       consul: { ...router.stats(), acl: config.acl.enabled ? 'enabled' : 'disabled' },
     }),

@@ -18,6 +18,8 @@ export interface ClusterSide {
   resolveToken(secret: string): Promise<Authorizer | null>;
   /** The accessor of a token, to be named in logs; "" when it is not known. */
   accessorOf(secret: string): Promise<string>;
+  /** PEM of authorities to trust beside those of the configuration: the mesh's, when it signs the clients' certificates. */
+  trustedRoots(): readonly string[];
   /** The sections `consul` and, of a server, `raft` of `info`. */
   stats(): AgentSelf['Stats'];
   /** Gossip says something about members. Called inside gossip's step: returns at once and does not throw. */

@@ -270,7 +270,8 @@ class RunningAgent {
     let tlsFiles = readTlsFiles(config);
     const tlsSettings = {
       identity: () => {
-        const own = { ca: tlsFiles.ca.join('\n'), cert: tlsFiles.cert, key: tlsFiles.key };
+        const ca = [...tlsFiles.ca, ...side.trustedRoots()].join('\n');
+        const own = { ca, cert: tlsFiles.cert, key: tlsFiles.key };
         const signed = autoEncrypt?.identity;
         return signed === undefined ? own : { ...signed, ca: `${own.ca}\n${signed.ca}` };
       },

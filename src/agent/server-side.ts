@@ -181,6 +181,8 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
     // oxlint-disable-next-line require-await -- a failure must become a rejection, and nothing here waits
     resolveToken: async (secret) => server.resolveToken(secret),
     accessorOf: (secret) => Promise.resolve(server.accessorOf(secret)),
+    trustedRoots: () =>
+      config.autoEncrypt.allowTls ? store.connectCa.roots().result.map(({ RootCert }) => RootCert) : [],
     stats: () => server.stats(),
     membersChanged: ({ type, members }, pool) => {
       if (pool !== 'lan') return;
