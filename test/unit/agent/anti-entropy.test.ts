@@ -1,18 +1,20 @@
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AntiEntropy, sameValue, scaleFactor } from '../../../src/agent/anti-entropy.ts';
 import { checkRegistration, serviceChecks, serviceRecord } from '../../../src/agent/definitions.ts';
 import { LocalState } from '../../../src/agent/local-state.ts';
-import type {
-  CallName,
-  CallReply,
-  CallRequest,
-  HealthCheck,
-  NamedCaller,
-  NodeService,
+import {
+  CallError,
+  type CallName,
+  type CallReply,
+  type CallRequest,
+  type HealthCheck,
+  type NamedCaller,
+  type NodeService,
 } from '../../../src/model/index.ts';
 import { SeededRandom } from '../../../src/sim/seeded-random.ts';
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts';
-import { silentLogger } from '../../helpers/logger.ts';
+import { recordingLogger } from '../../helpers/logger.ts';
 
 /** A server's view of one node, enough for anti-entropy; every call can be made to fail. */
 class FakeServers implements NamedCaller {
@@ -23,11 +25,21 @@ class FakeServers implements NamedCaller {
   /** Checks that came without their service: the real servers refuse them. */
   readonly orphans: string[] = [];
   readonly calls: string[] = [];
+  readonly requests: unknown[] = [];
+  /** What a call is refused with; undefined = it is served. */
+  refuse: (method: CallName, request: Readonly<Record<string, unknown>>) => string | undefined = () => undefined;
+  /** Comes before an answer, and after what the call does. */
+  beforeAnswer: (method: CallName) => Promise<void> = async () => undefined;
 
   async call<M extends CallName>(method: M, request: CallRequest<M>): Promise<CallReply<M>> {
     this.calls.push(method);
-    if (this.down) throw new Error('No cluster leader');
-    return this.#answer(method, request) as CallReply<M>;
+    this.requests.push(request);
+    if (this.down) throw new CallError('No cluster leader');
+    const refusal = this.refuse(method, request as Readonly<Record<string, unknown>>);
+    if (refusal !== undefined) throw new CallError(refusal);
+    const answer = this.#answer(method, request) as CallReply<M>;
+    await this.beforeAnswer(method);
+    return answer;
   }
 
   #answer(method: CallName, request: unknown): unknown {
@@ -75,10 +87,11 @@ const identity = {
   Meta: {},
 };
 
-function setUp(checkUpdateIntervalMs = 0) {
+function setUp(checkUpdateIntervalMs = 0, parts: Partial<ConstructorParameters<typeof AntiEntropy>[0]> = {}) {
   const clock = new VirtualClock();
   const random = new SeededRandom(1);
   const servers = new FakeServers();
+  const { logger, lines } = recordingLogger();
   const holder: { antiEntropy?: AntiEntropy } = {};
   const state = new LocalState({
     clock,
@@ -92,19 +105,20 @@ function setUp(checkUpdateIntervalMs = 0) {
     node: () => identity,
     clock,
     random,
-    logger: silentLogger,
+    logger,
     answersWait: true,
     memberCount: () => 1,
+    ...parts,
   });
   holder.antiEntropy = antiEntropy;
-  const addService = (id: string): void => {
-    const service = serviceRecord({ id, name: 'web', port: 80 });
-    state.setService({ service, token: '', origin: 'api' });
+  const addService = (id: string, port = 80, token = ''): void => {
+    const service = serviceRecord({ id, name: 'web', port });
+    state.setService({ service, token, origin: 'api' });
     for (const { check, definition } of serviceChecks('n1', service, [{ ttlMs: 1000 }])) {
-      state.setCheck({ check, definition, token: '', origin: 'api' });
+      state.setCheck({ check, definition, token, origin: 'api' });
     }
   };
-  return { clock, servers, state, antiEntropy, addService };
+  return { clock, servers, state, antiEntropy, addService, lines };
 }
 
 describe('anti-entropy', () => {
@@ -224,6 +238,249 @@ describe('anti-entropy', () => {
       ]);
       expect(servers.orphans).toEqual([]);
     }
+  });
+
+  test('nothing is sent before the first full sync has asked what is there', async () => {
+    const { clock, servers, antiEntropy, addService } = setUp();
+    addService('web-1');
+    await antiEntropy.syncChanges();
+    expect(servers.calls).toEqual([]);
+    antiEntropy.start();
+    await clock.advance(1);
+    expect(servers.calls.slice(0, 2)).toEqual(['Catalog.NodeServiceList', 'Health.NodeChecks']);
+  });
+
+  test('the node goes first and with the token of the agent, services with theirs or that of users', async () => {
+    const acl = { user: () => 'user', agent: () => 'agent', accessorOf: async () => '' };
+    const { clock, servers, state, antiEntropy, addService } = setUp(0, { acl });
+    addService('own', 80, 'own');
+    addService('plain');
+    antiEntropy.start();
+    await clock.advance(1);
+    state.removeService('own');
+    await clock.advance(1);
+    const shown = (servers.requests as Readonly<Record<string, unknown>>[]).map(
+      ({ Token, Service, ServiceID, SkipNodeUpdate }) => [
+        Token,
+        (Service as NodeService | undefined)?.ID ?? ServiceID,
+        SkipNodeUpdate,
+      ],
+    );
+    expect(shown).toEqual([
+      ['agent', undefined, undefined],
+      ['agent', undefined, undefined],
+      ['agent', undefined, false],
+      ['own', 'own', true],
+      ['user', 'plain', true],
+      ['agent', 'own', undefined],
+    ]);
+  });
+
+  test('a change there and back while servers are asked is not taken for what they have', async () => {
+    const { clock, servers, antiEntropy, addService } = setUp();
+    addService('web-1', 80);
+    antiEntropy.start();
+    await clock.advance(1);
+    let release = (): void => undefined;
+    servers.beforeAnswer = (method) =>
+      method === 'Catalog.NodeServiceList' ? new Promise((resolve) => (release = resolve)) : Promise.resolve();
+    antiEntropy.serversChanged();
+    await clock.advance(3_000);
+    servers.calls.length = 0;
+    // The answer that is on its way says 80.
+    addService('web-1', 81);
+    await clock.advance(1_000);
+    expect(servers.calls).toEqual([]);
+    addService('web-1', 80);
+    release();
+    await clock.advance(1_000);
+    expect(servers.services.get('web-1')).toMatchObject({ Port: 80 });
+    addService('web-1', 82);
+    await clock.advance(1);
+    expect(servers.services.get('web-1')).toMatchObject({ Port: 82 });
+  });
+
+  test('what the servers refuse holds nothing else up, is told once and tried with each full sync', async () => {
+    const { clock, servers, antiEntropy, addService, lines } = setUp();
+    servers.refuse = (_, { Service }) =>
+      (Service as NodeService | undefined)?.ID === 'bad' ? 'rpc error making call: Invalid service address' : undefined;
+    addService('bad');
+    addService('good');
+    antiEntropy.start();
+    await clock.advance(1);
+    expect([...servers.services.keys()]).toEqual(['good']);
+    const tries = (): number =>
+      (servers.requests as { readonly Service?: NodeService }[]).filter(({ Service }) => Service?.ID === 'bad').length;
+    expect(tries()).toBe(1);
+    addService('other');
+    await clock.advance(1);
+    expect(tries()).toBe(1);
+    await clock.advance(600_000);
+    expect(tries()).toBeGreaterThan(4);
+    expect(lines.filter((line) => line.startsWith('WARN'))).toEqual([
+      'WARN Service registration failed. service=bad error=CallError: rpc error making call: Invalid service address',
+    ]);
+    servers.refuse = () => undefined;
+    await clock.advance(130_000);
+    expect([...servers.services.keys()].toSorted()).toEqual(['bad', 'good', 'other']);
+    expect(lines).toContain('INFO Synced service service=bad');
+  });
+
+  test('what rights do not allow is told once with the accessor, until it works', async () => {
+    const acl = { user: () => '', agent: () => '', accessorOf: async () => 'the accessor' };
+    const { clock, servers, antiEntropy, addService, lines } = setUp(0, { acl });
+    servers.refuse = (method) =>
+      method === 'Catalog.Register' ? 'rpc error making call: Permission denied' : undefined;
+    addService('web-1');
+    antiEntropy.start();
+    await clock.advance(400_000);
+    expect(lines.filter((line) => line.startsWith('WARN'))).toEqual([
+      'WARN Node info update blocked by ACLs node=n1 accessorID=the accessor',
+      'WARN Service registration blocked by ACLs service=web-1 accessorID=the accessor',
+    ]);
+    servers.refuse = () => undefined;
+    await clock.advance(130_000);
+    expect([...servers.services.keys()]).toEqual(['web-1']);
+    servers.refuse = () => 'ACL not found';
+    addService('web-1');
+    await clock.advance(1);
+    expect(lines.at(-1)).toBe('WARN Service registration blocked by ACLs service=web-1 accessorID=the accessor');
+  });
+
+  test("while another node has this one's name nothing is registered", async () => {
+    const { clock, servers, antiEntropy, addService } = setUp();
+    servers.refuse = (method) =>
+      method === 'Catalog.Register' ? 'failed inserting node: Error while renaming Node ID: …' : undefined;
+    addService('web-1');
+    antiEntropy.start();
+    await clock.advance(60_000);
+    const registrations = servers.requests.filter((request) => Object.hasOwn(request as object, 'NodeMeta'));
+    expect(registrations.length).toBeGreaterThan(2);
+    expect(registrations.every((request) => !Object.hasOwn(request as object, 'Service'))).toBe(true);
+  });
+
+  test('a check whose service the servers have lost brings it back', async () => {
+    const { clock, servers, state, antiEntropy, addService } = setUp();
+    addService('web-1');
+    antiEntropy.start();
+    await clock.advance(1);
+    servers.services.clear();
+    servers.refuse = (method, { Service }) =>
+      method === 'Catalog.Register' && Service === undefined && !servers.services.has('web-1')
+        ? 'failed inserting check: Missing service registration on node "n1"'
+        : undefined;
+    state.updateCheck('service:web-1', 'passing', 'fine');
+    await clock.advance(1);
+    expect([...servers.services.keys()]).toEqual(['web-1']);
+    expect(servers.checks.get('service:web-1')).toMatchObject({ Status: 'passing' });
+  });
+
+  test('failures are followed by a full sync soon, then less soon; a server that comes back brings it on', async () => {
+    const { clock, servers, antiEntropy, addService } = setUp();
+    antiEntropy.start();
+    await clock.advance(1);
+    servers.down = true;
+    const at = async (untilMs: number): Promise<readonly number[]> => {
+      const times: number[] = [];
+      const startMs = clock.monotonicMs();
+      while (clock.monotonicMs() - startMs < untilMs) {
+        servers.calls.length = 0;
+        await clock.advance(100);
+        if (servers.calls.includes('Health.NodeChecks')) times.push(clock.monotonicMs() - startMs);
+      }
+      return times;
+    };
+    addService('web-1');
+    const times = await at(120_000);
+    const pauses = times.map((time, index) => time - (times[index - 1] ?? 0));
+    expect(pauses[0]).toBeGreaterThanOrEqual(3_000);
+    expect(pauses[0]).toBeLessThanOrEqual(6_100);
+    for (const pause of pauses.slice(3)) {
+      expect(pause).toBeGreaterThanOrEqual(15_000);
+      expect(pause).toBeLessThanOrEqual(30_200);
+    }
+    servers.down = false;
+    antiEntropy.serversChanged();
+    expect((await at(3_100)).length).toBe(1);
+    expect([...servers.services.keys()]).toEqual(['web-1']);
+  });
+
+  test('who registers waits for servers only where they are this process', async () => {
+    for (const answersWait of [true, false]) {
+      const { clock, servers, antiEntropy, addService } = setUp(0, { answersWait });
+      antiEntropy.start();
+      await clock.advance(1);
+      let release = (): void => undefined;
+      servers.beforeAnswer = () => new Promise((resolve) => (release = resolve));
+      addService('web-1');
+      let settled = false;
+      void antiEntropy.settled().then(() => (settled = true));
+      await clock.advance(1_000);
+      expect(settled).toBe(!answersWait);
+      release();
+      await clock.advance(1);
+      expect(settled).toBe(true);
+    }
+  });
+
+  test('after the stop nothing is sent or told', async () => {
+    const { clock, servers, antiEntropy, addService, lines } = setUp();
+    addService('web-1');
+    antiEntropy.start();
+    servers.down = true;
+    antiEntropy.stop();
+    await clock.advance(200_000);
+    addService('web-2');
+    await clock.advance(200_000);
+    expect([servers.calls.filter((call) => call === 'Catalog.Register'), lines]).toEqual([[], []]);
+  });
+
+  test('whatever changes on both sides and whatever is lost on the way, the servers end up with what is here', async () => {
+    const id = fc.constantFrom('a', 'b', 'c');
+    const step = fc.oneof(
+      fc.record({ act: fc.constant('set' as const), id, port: fc.integer({ min: 1, max: 3 }) }),
+      fc.record({ act: fc.constant('remove' as const), id }),
+      fc.record({ act: fc.constant('status' as const), id, status: fc.constantFrom('passing', 'critical') }),
+      fc.record({ act: fc.constant('forge' as const), id, port: fc.integer({ min: 4, max: 6 }) }),
+      fc.record({ act: fc.constant('lose' as const), id }),
+      fc.record({ act: fc.constant('servers changed' as const) }),
+      fc.record({ act: fc.constant('wait' as const), ms: fc.integer({ min: 0, max: 5_000 }) }),
+    );
+    const fate = fc.constantFrom('served', 'served', 'slow', 'refused', 'lost');
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 30 }), fc.array(fate, { maxLength: 40 }), async (steps, fates) => {
+        const { clock, servers, state, antiEntropy, addService } = setUp();
+        const left = [...fates];
+        servers.refuse = () => (left[0] === 'refused' ? (left.shift(), 'No cluster leader') : undefined);
+        servers.beforeAnswer = async () => {
+          const next = left.shift();
+          if (next === 'slow') await new Promise<void>((resolve) => clock.after(2_000, resolve));
+          // It was done, and nobody hears of it.
+          if (next === 'lost') throw new Error('rpc error making call: EOF');
+        };
+        antiEntropy.start();
+        for (const each of steps) {
+          if (each.act === 'set') addService(each.id, each.port);
+          else if (each.act === 'remove') state.removeService(each.id);
+          else if (each.act === 'status') state.updateCheck(`service:${each.id}`, each.status, '');
+          else if (each.act === 'forge') {
+            servers.services.set(each.id, serviceRecord({ id: each.id, name: 'web', port: each.port }));
+          } else if (each.act === 'lose') servers.services.delete(each.id);
+          else if (each.act === 'servers changed') antiEntropy.serversChanged();
+          else await clock.advance(each.ms);
+        }
+        await clock.advance(600_000);
+        const view = (services: Iterable<NodeService>, checks: Iterable<HealthCheck>): unknown => [
+          [...services].map(({ ID, Port }) => `${ID} ${Port}`).toSorted(),
+          [...checks].map(({ CheckID, Status }) => `${CheckID} ${Status}`).toSorted(),
+        ];
+        expect(view(servers.services.values(), servers.checks.values())).toEqual(
+          view(state.serviceRecords.values(), state.checkRecords.values()),
+        );
+        antiEntropy.stop();
+      }),
+      { numRuns: 200 },
+    );
   });
 
   test.each([
