@@ -300,6 +300,23 @@ describe('anti-entropy', () => {
     expect(servers.services.get('web-1')).toMatchObject({ Port: 82 });
   });
 
+  test('a change while the one before it is on its way follows at once', async () => {
+    const { clock, servers, state, antiEntropy, addService } = setUp();
+    antiEntropy.start();
+    await clock.advance(1);
+    let release = (): void => undefined;
+    servers.beforeAnswer = () => new Promise((resolve) => (release = resolve));
+    addService('web-1', 80);
+    await clock.advance(1);
+    addService('web-1', 81);
+    state.updateCheck('service:web-1', 'passing', '');
+    servers.beforeAnswer = () => Promise.resolve();
+    release();
+    await clock.advance(1);
+    expect(servers.services.get('web-1')).toMatchObject({ Port: 81 });
+    expect(servers.checks.get('service:web-1')).toMatchObject({ Status: 'passing' });
+  });
+
   test('what the servers refuse holds nothing else up, is told once and tried with each full sync', async () => {
     const { clock, servers, antiEntropy, addService, lines } = setUp();
     servers.refuse = (_, { Service }) =>
