@@ -343,6 +343,51 @@ describeWith('a client agent without ACLs', { consul: realConsul() }, ({ consul 
       expect(expected).toMatchObject({ status: 429 });
     }
   });
+
+  test('the cache answers while the server is gone, says how old that is, and is fresh again afterwards', async () => {
+    const path = '/v1/health/service/cached?cached';
+    const register = (Port: number): Promise<unknown> =>
+      ask(ours.url, {
+        method: 'PUT',
+        path: '/v1/catalog/register',
+        body: { Node: 'outside', Address: '10.0.0.9', Service: { Service: 'cached', Port } },
+      });
+    const cached = async (door: string) => {
+      const response = await fetch(door + path);
+      const entries = (await response.json()) as readonly { readonly Service: { readonly Port: number } }[];
+      return {
+        status: response.status,
+        cache: response.headers.get('x-cache'),
+        age: Number(response.headers.get('age')),
+        port: entries[0]?.Service.Port,
+      };
+    };
+    const doors = [real.http, ours.url];
+    await register(1);
+    for (const door of doors) {
+      expect(await cached(door)).toEqual({ status: 200, cache: 'MISS', age: 0, port: 1 });
+      expect(await cached(door)).toEqual({ status: 200, cache: 'HIT', age: 0, port: 1 });
+    }
+    await register(2);
+    for (const door of doors) {
+      await waitUntil('the write to show', async () => (await cached(door)).port === 2);
+      expect(await cached(door)).toEqual({ status: 200, cache: 'HIT', age: 0, port: 2 });
+    }
+    const server = cluster.members[0]!;
+    await server.program.kill();
+    for (const door of doors) {
+      await waitUntil('the age to show', async () => (await cached(door)).age >= 1);
+      expect(await cached(door)).toMatchObject({ status: 200, cache: 'HIT', port: 2 });
+    }
+    cluster.restart(server);
+    await waitUntil('a leader', async () => (await register(3).catch(() => null)) !== null);
+    await cluster.ready(server);
+    await register(3);
+    for (const door of doors) {
+      await waitUntil('the new value', async () => (await cached(door)).port === 3, 90_000);
+      expect(await cached(door)).toMatchObject({ status: 200, cache: 'HIT', age: 0 });
+    }
+  }, 150_000);
 });
 
 describeWith('a client agent with ACLs', { consul: realConsul() }, ({ consul }) => {
