@@ -93,6 +93,8 @@ class Member implements Memberlist {
       awareness: this.#awareness,
       delegate: this.#delegate,
       isAllowed: networkFilter(options.allowedNetworks ?? []),
+      remind: ({ address, port, protocol }, message) =>
+        this.#send({ address, port }, [message], protocol.max >= protocolStep.crc),
       clock,
       random,
       logger,

@@ -32,6 +32,9 @@ const incarnationLast = 0xffff_ffff;
 /** Statements waiting to be spread: one a member, so more than there are members are never needed. */
 const broadcastsMax = recordsMax;
 
+/** Accusers answered in one gossip interval: more than there are, and too few to make others suffer by us. */
+const remindersMax = 8;
+
 const noBytes: Uint8Array = new Uint8Array();
 const states: readonly MemberState[] = ['alive', 'suspect', 'dead', 'left'];
 
@@ -46,8 +49,11 @@ export class Statements {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #metrics: Metrics;
+  readonly #remind: (accuser: MemberlistMember, message: Uint8Array) => void;
   #self: MemberRecord | undefined;
   #isLeaving = false;
+  /** Accusers told directly that we live, and since when they are counted, monotonic ms. */
+  #reminders = { count: 0, sinceMs: 0 };
 
   constructor(options: {
     readonly name: string;
@@ -59,8 +65,11 @@ export class Statements {
     readonly random: Random;
     readonly logger: Logger;
     readonly metrics: Metrics;
+    /** Sends one statement to one member. */
+    readonly remind: (accuser: MemberlistMember, message: Uint8Array) => void;
   }) {
     this.#selfName = options.name;
+    this.#remind = options.remind;
     this.#profile = options.profile;
     this.#awareness = options.awareness;
     this.#delegate = options.delegate;
@@ -173,17 +182,20 @@ export class Statements {
 
   suspect(message: Suspect): void {
     const record = this.table.get(message.Node);
-    if (record === undefined || message.Incarnation < record.member.incarnation) return;
-    if (record.suspicion !== undefined) {
+    if (record === undefined || this.#isOutdated(message, record)) return;
+    if (record.suspicion !== undefined && message.Incarnation === record.member.incarnation) {
       if (record.suspicion.confirm(message.From)) this.#broadcastSuspect(message);
       return;
     }
-    if (record.member.state !== 'alive') return;
+    if (!record.isPresent) return;
     if (record === this.#self) {
       this.#logger.warn('refuting a suspect message', { from: message.From });
       this.#refute(message.Incarnation, 'suspect');
+      this.#remindAccuser(message.From);
       return;
     }
+    // Of a higher incarnation: it has refuted what we suspect, unheard by us, so this is another suspicion.
+    this.#endSuspicion(record);
     this.#metrics.count(['memberlist', 'msg', 'suspect']);
     this.#broadcastSuspect(message);
     const changedMs = this.#clock.monotonicMs();
@@ -200,12 +212,13 @@ export class Statements {
 
   dead(message: Dead): void {
     const record = this.table.get(message.Node);
-    if (record === undefined || message.Incarnation < record.member.incarnation) return;
+    if (record === undefined || this.#isOutdated(message, record)) return;
     this.#endSuspicion(record);
     if (!record.isPresent) return;
     if (record === this.#self) {
       this.#logger.warn('refuting a dead message', { from: message.From });
       this.#refute(message.Incarnation, 'dead');
+      this.#remindAccuser(message.From);
       return;
     }
     this.#bury(record, message);
@@ -251,6 +264,28 @@ export class Statements {
     this.table.add(new MemberRecord(stated, this.#clock.monotonicMs()));
     this.#broadcastAlive(stated);
     this.#delegate.notifyJoin?.(stated);
+  }
+
+  /** Whether a statement is about an earlier incarnation; who says such a thing of us has missed our refutation. */
+  #isOutdated(message: Suspect | Dead, record: MemberRecord): boolean {
+    if (message.Incarnation >= record.member.incarnation) return false;
+    if (record === this.#self && !this.#isLeaving) this.#remindAccuser(message.From);
+    return true;
+  }
+
+  /**
+   * Tells an accuser directly that we live. Gossip may miss the one member that waits for our refutation, does not
+   * repeat it, and the peers' rules know no answer to an accusation of the past: it would hold us for failed until the
+   * next push/pull.
+   */
+  #remindAccuser(name: string): void {
+    const accuser = this.table.get(name);
+    if (accuser === undefined || accuser === this.#self || !accuser.isPresent) return;
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#reminders.sinceMs >= this.#profile.gossipIntervalMs)
+      this.#reminders = { count: 0, sinceMs: nowMs };
+    if (this.#reminders.count++ >= remindersMax) return;
+    this.#remind(accuser.member, encodeMessage(messageType.alive, alive, aliveOf(this.self.member)));
   }
 
   /** Raises our incarnation above what was said of us. */

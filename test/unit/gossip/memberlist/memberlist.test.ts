@@ -3,7 +3,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Keyring } from '../../../../src/gossip/memberlist/index.ts';
-import { alive, dead, encodeMessage, messageType, suspect } from '../../../../src/gossip/memberlist/messages.ts';
+import {
+  alive,
+  dead,
+  decodeBody,
+  encodeMessage,
+  messageType,
+  suspect,
+} from '../../../../src/gossip/memberlist/messages.ts';
+import { openPacket } from '../../../../src/gossip/memberlist/packet.ts';
 import { Pool, type PoolMember, port, stateOf } from './support.ts';
 
 const seed = 7;
@@ -239,6 +247,28 @@ describe('failing', () => {
     expect(a.log.join('\n')).toContain('packets got no answer');
   });
 
+  test('a suspicion of a later incarnation is another one, not a confirmation', async () => {
+    const pool = new Pool(seed);
+    const members = await pool.grow(6);
+    const [a, b] = members as [PoolMember, PoolMember];
+    // Nothing but what is sent here reaches the two.
+    for (const { address } of members.slice(1)) pool.network.block(address, a.address);
+    const send = await intruder(pool);
+    const accuse = (From: string, Incarnation: number): void =>
+      send(a, encodeMessage(messageType.suspect, suspect, { Node: b.name, Incarnation, From }));
+    accuse('m2', 1);
+    await pool.clock.advance(3_500);
+    expect(stateOf(a, b.name)).toBe('suspect');
+    // As confirmations these would end a suspicion of four seconds and more.
+    accuse('m3', 2);
+    accuse('m4', 2);
+    await pool.clock.advance(1_000);
+    expect(stateOf(a, b.name)).toBe('suspect');
+    expect(a.memberlist.member(b.name)!.incarnation).toBe(2);
+    await pool.clock.advance(15_000);
+    expect(stateOf(a, b.name)).toBe('dead');
+  });
+
   test('a member that stalls suspects nobody when it wakes', async () => {
     const pool = new Pool(seed);
     const members = await pool.grow(5);
@@ -267,6 +297,48 @@ describe('statements about us', () => {
     await pool.clock.advance(1_000);
     expect(a.memberlist.localMember).toMatchObject({ state: 'alive', incarnation: 51 });
     expect(b.memberlist.member('m0')).toMatchObject({ state: 'alive', incarnation: 51 });
+  });
+
+  test('are answered to the accuser itself, also when outdated, but not without end', async () => {
+    const pool = new Pool(seed);
+    const a = await pool.add('a');
+    const told: number[] = [];
+    const address = '10.9.9.9';
+    const security = { keyring: undefined, verifyIncoming: true, verifyOutgoing: true, label: new Uint8Array() };
+    const socket = await pool.network.host(address).datagrams.bind({ address, port }, (packet) =>
+      openPacket(
+        packet,
+        security,
+        (type, body) => {
+          if (type === messageType.alive) told.push(decodeBody(alive, body).Incarnation);
+        },
+        () => {},
+      ),
+    );
+    const send = (packet: Uint8Array): void => socket.send(packet, { address: a.address, port });
+    let incarnation = 1;
+    /** The accuser answers no pings, so it says itself that it lives; then until nothing is gossiped any more. */
+    const introduce = async (): Promise<void> => {
+      send(aliveOf('x', incarnation++, { Addr: Uint8Array.of(10, 9, 9, 9) }));
+      await pool.clock.advance(2_500);
+    };
+    await introduce();
+    const accusation = (From: string): Uint8Array =>
+      encodeMessage(messageType.suspect, suspect, { Node: 'a', Incarnation: 1, From });
+    /** What the accuser hears within a moment. */
+    const heard = async (packets: readonly Uint8Array[]): Promise<readonly number[]> => {
+      told.length = 0;
+      for (const packet of packets) send(packet);
+      await pool.clock.advance(5);
+      return [...told];
+    };
+    expect(await heard([accusation('x')])).toEqual([2]);
+    await introduce();
+    expect(await heard([accusation('x')])).toEqual([2]);
+    expect(await heard([accusation('stranger'), accusation('a')])).toEqual([]);
+    await introduce();
+    expect((await heard(Array.from({ length: 100 }, () => accusation('x')))).length).toBe(8);
+    expect(a.memberlist.localMember.incarnation).toBe(2);
   });
 
   test('alive with foreign meta is refuted, an echo is not', async () => {
