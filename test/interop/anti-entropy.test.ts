@@ -453,3 +453,88 @@ describeWith('with real servers', { consul: realConsul() }, ({ consul }) => {
     expect(ours.state.serviceRecords.get('tagged-1')).toBe(unchanged);
   });
 });
+
+describeWith('with real servers that deny by default', { consul: realConsul() }, ({ consul }) => {
+  const master = 'aaaaaaaa-0000-4000-8000-000000000001';
+  const cluster = new RealCluster(
+    consul,
+    { server: 24_140, http: 24_141, serfLan: 24_142, serfWan: 24_143, dns: 24_144 },
+    { acl: { enabled: true, default_policy: 'deny', tokens: { master } }, disable_coordinates: true },
+  );
+  const identity = identityOf('guarded', '127.0.0.119', '10000000-0000-4000-8000-000000000009');
+  let world: RoutedWorld;
+  let agent: OurAgent;
+  let web = '';
+
+  const put = async (path: string, body: unknown): Promise<Readonly<Record<string, string>>> =>
+    await waitUntil(`an answer to ${path}`, async () => {
+      const response = await fetch(cluster.members[0]!.http + path, {
+        method: 'PUT',
+        headers: { 'X-Consul-Token': master },
+        body: JSON.stringify(body),
+      });
+      return response.ok && ((await response.json()) as Readonly<Record<string, string>>);
+    });
+  const services = async (): Promise<readonly string[]> => {
+    const request = { Datacenter: 'dc1', Node: 'guarded', Token: master };
+    const { NodeServices } = await world.router.caller.call('Catalog.NodeServiceList', request);
+    return (NodeServices.Services ?? []).map(({ ID }) => ID).toSorted();
+  };
+  const register = async (name: string, token: string): Promise<void> => {
+    const definition = { name, checks: [{ ttlMs: 3_600_000 }] };
+    await agent.registry.registerService(definition, { token, replaceExistingChecks: false, origin: 'api' });
+    await agent.sync.syncChanges();
+  };
+  const warnings = (): readonly string[] => agent.lines.filter((line) => line.startsWith('WARN'));
+
+  beforeAll(async () => {
+    await cluster.startServers(['127.0.0.118']);
+    await put('/v1/acl/policy', { Name: 'agent', Rules: 'node "guarded" { policy = "write" }' });
+    await put('/v1/acl/policy', { Name: 'web', Rules: 'service "web" { policy = "write" }' });
+    const own = await put('/v1/acl/token', { Policies: [{ Name: 'agent' }] });
+    web = (await put('/v1/acl/token', { Policies: [{ Name: 'web' }] }))['SecretID']!;
+    world = realRouter();
+    for (const { server } of cluster.members) world.router.addServer(server);
+    agent = openAgent(world, identity, {}, { user: '', agent: own['SecretID']! });
+    await agent.start();
+  }, 120_000);
+
+  afterAll(async () => {
+    await agent.close();
+    world.close();
+    await cluster.close();
+  });
+
+  test('the node is written with the token of the agent, a service with its own', async () => {
+    await register('web', web);
+    expect(await services()).toEqual(['web']);
+    expect(warnings()).toEqual([]);
+  });
+
+  test('what is denied is told once, and hinders nothing else', async () => {
+    await register('db', web);
+    await register('cache', '00000000-0000-4000-8000-00000000dead');
+    await register('plain', '');
+    const denied = ['db', 'cache', 'plain'].map(
+      (id) => `WARN Service registration blocked by ACLs service=${id} accessorID=some accessor`,
+    );
+    expect(warnings()).toEqual(denied);
+    for (let round = 0; round < 2; round++) await agent.fullSync();
+    expect(warnings()).toEqual(denied);
+    expect(await services()).toEqual(['web']);
+  });
+
+  test('it is written when rights come, and taken off with the token of the agent when they go', async () => {
+    await put('/v1/acl/policy', { Name: 'all', Rules: 'service_prefix "" { policy = "write" }' });
+    const { SecretID: all = '', AccessorID } = await put('/v1/acl/token', { Policies: [{ Name: 'all' }] });
+    await register('db', all);
+    expect(await services()).toEqual(['db', 'web']);
+    const headers = { 'X-Consul-Token': master };
+    await fetch(`${cluster.members[0]!.http}/v1/acl/token/${AccessorID}`, { method: 'DELETE', headers });
+    await agent.registry.deregisterService('db');
+    await agent.registry.deregisterService('cache');
+    await agent.sync.syncChanges();
+    await agent.fullSync();
+    expect(await services()).toEqual(['web']);
+  });
+});
