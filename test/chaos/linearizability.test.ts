@@ -7,7 +7,7 @@ import type { Random } from '../../src/ports/index.ts';
 import { SeededRandom } from '../../src/sim/seeded-random.ts';
 import { type Disk, Network } from '../helpers/namespaces.ts';
 import { clusterNeeds, countFrom, wantedKinds } from './support/cluster-kind.ts';
-import { playHistory } from './support/kv-clients.ts';
+import { createSession, playHistory } from './support/kv-clients.ts';
 import { kvModel, type KvOperation } from './support/kv-model.ts';
 import { checkHistory } from './support/linearizability.ts';
 
@@ -15,6 +15,7 @@ const histories = countFrom('PORTOLAN_HISTORIES', 200);
 const seed = countFrom('PORTOLAN_SEED', 1 + (Date.now() % 1_000_000));
 /** Histories at the same time, each with keys of its own. */
 const atOnce = 5;
+const clients = 4;
 const rounds = Math.ceil(histories / atOnce);
 /** One round: the load begins, the fault comes and goes, the load ends (ms). */
 const faultAfterMs = 400;
@@ -114,12 +115,17 @@ describe.skipIf(needs === undefined).each(wantedKinds())('histories of three %s 
 
   test.each(schedule)(`round $round: $fault (seed ${seed})`, async ({ round, fault }) => {
     const { cluster } = scene;
-    const played = Array.from({ length: Math.min(atOnce, histories - round * atOnce) }, (_, at) =>
+    const count = Math.min(atOnce, histories - round * atOnce);
+    // Made while the servers are well.
+    const sessions = await Promise.all(
+      Array.from({ length: count * clients }, (_, at) => createSession(cluster.servers[at % cluster.servers.length]!)),
+    );
+    const played = Array.from({ length: count }, (_, at) =>
       playHistory({
         servers: cluster.servers,
         prefix: `history/${round}/${at}`,
         keys: 2,
-        clients: 4,
+        sessions: sessions.slice(at * clients, (at + 1) * clients),
         operations: 60,
         limitMs: loadMs,
         random: new SeededRandom(seed + round * atOnce + at),
@@ -129,9 +135,10 @@ describe.skipIf(needs === undefined).each(wantedKinds())('histories of three %s 
     const mend = await faults[fault]!(scene);
     await pause(faultMs);
     await mend();
-    for (const history of await Promise.all(played)) {
-      // A round in which nobody is answered proves nothing.
-      expect(history.filter(({ output }) => output !== undefined).length).toBeGreaterThan(10);
+    const told = await Promise.all(played);
+    // A round in which nobody is answered proves nothing.
+    expect(told.flat().filter(({ output }) => output !== undefined).length).toBeGreaterThan(count * clients);
+    for (const history of told) {
       for (const [key, operations] of byKey(history)) {
         const verdict = checkHistory(kvModel, operations);
         expect(verdict, `${key}\n${tell(operations)}`).toEqual({ kind: 'linearizable' });
