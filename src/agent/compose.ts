@@ -38,12 +38,13 @@ import { openDataDirectory } from '../node/data-directory.ts';
 import { nodeDisk } from '../node/disk.ts';
 import { DockerodeEngine } from '../node/dockerode-engine.ts';
 import { engineEndpoint } from '../node/engine-endpoint.ts';
-import { createProbePorts } from '../node/environment-probes.ts';
+import { createProbePorts, requestOverHttp } from '../node/environment-probes.ts';
+import { readHostId } from '../node/host-id.ts';
 import { findDefaultInterface, listInterfaces } from '../node/interfaces.ts';
 import { createLogger, type LogSystem } from '../node/logger.ts';
 import { startRuntimeMetrics } from '../node/metrics-runtime.ts';
 import { createMetrics } from '../node/metrics-sink.ts';
-import { createStatsdOutlet, openStatsdSocket } from '../node/metrics-statsd.ts';
+import { createStatsdOutlet, openStatsdSocket, openStatsiteSocket } from '../node/metrics-statsd.ts';
 import { SystemProcessRunner } from '../node/process-runner.ts';
 import { resolveHost } from '../node/resolve-host.ts';
 import { SystemClock } from '../node/system-clock.ts';
@@ -91,6 +92,7 @@ import { AgentTokens } from './tokens.ts';
 import { UserEvents } from './user-events.ts';
 import { portolanRevision, portolanVersion } from './version.ts';
 import { watchEndpoint, Watches } from './watches.ts';
+import { warningsOf } from './without-effect.ts';
 
 /** What the agent needs of the process it runs in. */
 export interface AgentIo {
@@ -176,7 +178,7 @@ class RunningAgent {
     this.#io = io;
     this.#readConfig = read;
     this.#config = loaded.config;
-    this.#warnings = loaded.warnings;
+    this.#warnings = [...loaded.warnings, ...warningsOf(loaded.config)];
     this.#exited = new Promise((resolve) => {
       this.#exit = resolve;
     });
@@ -227,7 +229,8 @@ class RunningAgent {
     const { metrics } = metricsSystem;
 
     const files = config.dataDir === null ? undefined : await openDataDirectory(config.dataDir);
-    const nodeId = await resolveNodeId(config.nodeId ?? '', files, random);
+    const hostId = config.disableHostNodeId ? undefined : await readHostId();
+    const nodeId = await resolveNodeId(config.nodeId ?? '', files, random, hostId);
 
     const engines = this.#engines(metrics);
     const ports = { serfLan, serfWan, server: serverPort };
@@ -315,6 +318,7 @@ class RunningAgent {
           logger,
           metrics,
           streams,
+          http: requestOverHttp,
           tls: { client: tlsClient, server: tlsFiles.cert === '' ? null : createTlsServer(tlsSettings) },
           ca: tlsFiles.ca,
           disk: config.devMode || config.dataDir === null ? undefined : nodeDisk(config.dataDir),
@@ -675,10 +679,14 @@ class RunningAgent {
   }
 
   #openStatsd(): readonly StatsdConnection[] {
-    const { statsdAddress, dogstatsdAddress, dogstatsdTags } = this.#config.telemetry;
-    const open = (address: string, dogTags?: readonly string[]): readonly StatsdConnection[] => {
+    const { statsdAddress, statsiteAddress, dogstatsdAddress, dogstatsdTags } = this.#config.telemetry;
+    const open = (
+      address: string,
+      openSocket: typeof openStatsdSocket,
+      dogTags?: readonly string[],
+    ): readonly StatsdConnection[] => {
       if (address === '') return [];
-      const socket = openStatsdSocket(address);
+      const socket = openSocket(address);
       const outlet = createStatsdOutlet({
         clock: this.#clock,
         send: (datagram) => socket.send(datagram),
@@ -686,7 +694,11 @@ class RunningAgent {
       });
       return [{ outlet, close: () => socket.close() }];
     };
-    return [...open(statsdAddress), ...open(dogstatsdAddress, dogstatsdTags)];
+    return [
+      ...open(statsdAddress, openStatsdSocket),
+      ...open(statsiteAddress, openStatsiteSocket),
+      ...open(dogstatsdAddress, openStatsdSocket, dogstatsdTags),
+    ];
   }
 
   #engines(metrics: Metrics): readonly DockerEngine[] {

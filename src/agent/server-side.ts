@@ -2,12 +2,15 @@
  * This agent as a server: replicated state, the log behind it (in memory alone with `-dev`, raft on disk otherwise), and
  * port 8300, where clients and other servers come in.
  */
+import { goNetError } from '../client/index.ts';
 import { hostPort } from '../lib/index.ts';
-import type { Config } from '../config/index.ts';
-import { type Member, memberStatus, unmeasuredCoordinate } from '../model/index.ts';
+import { type Config, ConfigError } from '../config/index.ts';
+import { ConfigEntryError, decodeConfigEntry } from '../http/index.ts';
+import { type ConfigEntryBody, type Member, memberStatus, unmeasuredCoordinate } from '../model/index.ts';
 import type {
   Clock,
   Disk,
+  HttpClient,
   Logger,
   Metrics,
   Random,
@@ -65,6 +68,7 @@ export interface ServerSideOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly streams: StreamNetwork;
+  readonly http: HttpClient;
   readonly tls: { readonly client: TlsClient; readonly server: TlsServer | null };
   /** PEM of the authorities that were configured. */
   readonly ca: readonly string[];
@@ -145,7 +149,14 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
           },
         }
       : {}),
+    configEntries: bootstrapEntries(config),
+    serverHealthIntervalMs: config.server.healthIntervalMs,
     acl: aclOptions(config),
+    // In the words that people look up.
+    http: (request) =>
+      options.http(request).catch((error: unknown) => {
+        throw new Error(goNetError(error), { cause: error });
+      }),
     defaultQueryTimeMs: config.defaultQueryTimeMs,
     maxQueryTimeMs: config.maxQueryTimeMs,
     sessionTtlMinMs: config.server.sessionTtlMinMs,
@@ -196,7 +207,7 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
     start: () => server.start(),
     prepareLeave: () => server.prepareLeave(),
     finishLeave: async () => {
-      if (hasOthers(members(), config.nodeName)) await server.finishLeave();
+      if (hasOthers(members(), config.nodeName)) await server.finishLeave(config.performance.leaveDrainTimeMs);
     },
     stop: async () => {
       server.stop();
@@ -206,6 +217,18 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
       await close();
     },
   };
+}
+
+/** @throws ConfigError for an entry that cannot be one. */
+function bootstrapEntries({ server }: Config): readonly ConfigEntryBody[] {
+  return server.configEntries.map((entry, at) => {
+    try {
+      return decodeConfigEntry(entry);
+    } catch (error) {
+      if (!(error instanceof ConfigEntryError)) throw error;
+      throw new ConfigError(`config_entries.bootstrap[${at}]: ${error.message}`);
+    }
+  });
 }
 
 function hasOthers(members: readonly Member[], self: string): boolean {

@@ -8,5 +8,6 @@ export {
   type MetricAggregate,
   type MetricsSnapshot,
 } from './agent-door.ts';
+export { ConfigEntryError, decodeConfigEntry } from './config-entry-json.ts';
 export { type HttpOptions, httpOptionDefaults } from './options.ts';
 export { createHttpServer, type HttpListener, type HttpServer } from './server.ts';

@@ -6,8 +6,8 @@ import { access, readFile } from 'node:fs/promises';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { hostname } from 'node:os';
-import type { HttpRequest, ProbePorts } from '../environment/index.ts';
-import type { Clock, DockerEngine } from '../ports/index.ts';
+import type { ProbePorts } from '../environment/index.ts';
+import type { Clock, DockerEngine, HttpClient } from '../ports/index.ts';
 import { listInterfaces } from './interfaces.ts';
 
 /** Metadata documents are small, a page of a cloud's list of instances some 100 kB; a longer answer is neither, bytes. */
@@ -32,11 +32,12 @@ export function createProbePorts(clock: Clock, docker: DockerEngine | null): Pro
 }
 
 /** One request on a connection of its own; rejects with the system's error, which has a `code`, or the abort's reason. */
-export const requestOverHttp: HttpRequest = ({ method, url, headers, body, signal }) =>
+export const requestOverHttp: HttpClient = ({ method, url, headers, body, ca, signal }) =>
   new Promise((resolve, reject) => {
     const fail = (error: Error): void => reject(signal.aborted ? (signal.reason as Error) : error);
     const request = url.startsWith('https:') ? requestHttps : requestHttp;
-    const outgoing = request(url, { method, headers, signal, agent: false }, (response) => {
+    const authority = ca === undefined ? {} : { ca };
+    const outgoing = request(url, { method, headers, signal, agent: false, ...authority }, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       response.on('data', (chunk: Buffer) => {
@@ -50,6 +51,7 @@ export const requestOverHttp: HttpRequest = ({ method, url, headers, body, signa
         const entries = Object.entries(response.headers).map(([name, value]) => [name, String(value)] as const);
         resolve({
           status: response.statusCode ?? 0,
+          statusText: response.statusMessage ?? '',
           headers: Object.fromEntries(entries),
           body: Buffer.concat(chunks).toString('utf8'),
         });

@@ -3,6 +3,7 @@
  * that fit an Ethernet frame; a datagram nobody receives is lost, which is what statsd means by fire and forget.
  */
 import { createSocket } from 'node:dgram';
+import { connect, type Socket } from 'node:net';
 import type { Clock, MetricLabels, Timer } from '../ports/index.ts';
 import type { MetricOutlet } from './metrics-sink.ts';
 
@@ -50,14 +51,46 @@ export function createStatsdOutlet({ clock, send, dogTags }: StatsdOptions): Met
 const clean = (part: string): string => part.replaceAll(/[:|@#\s]/g, '_');
 const cleanTag = (tag: string): string => tag.replaceAll(/[|,\s]/g, '_');
 
+/** Bytes that wait for a statsite that takes none; above, lines are lost. */
+const statsiteBytesMax = 1024 * 1024;
+
+/**
+ * The same lines over TCP to `host:port` (`statsite_address`). A connection that fails is made anew with the next lines;
+ * those that find none are lost. It does not keep the process alive.
+ */
+export function openStatsiteSocket(address: string): { send(lines: string): void; close(): void } {
+  const { host, port } = endpointOf(address);
+  let socket: Socket | undefined;
+  return {
+    send: (lines) => {
+      if (socket === undefined) {
+        const opened = connect({ host, port });
+        opened.unref();
+        opened.on('error', () => {});
+        opened.on('close', () => (socket = undefined));
+        // What it may say is of no interest, but has to be read.
+        opened.resume();
+        socket = opened;
+      }
+      if (socket.writableLength < statsiteBytesMax) socket.write(lines);
+    },
+    close: () => socket?.destroy(),
+  };
+}
+
+function endpointOf(address: string): { readonly host: string; readonly port: number } {
+  const [, host = '127.0.0.1', port = '8125'] = /^\[?(.*?)\]?:(\d+)$/.exec(address) ?? [undefined, address];
+  return { host, port: Number(port) };
+}
+
 /** A UDP sender to `host:port`; errors are ignored. The socket does not keep the process alive. */
 export function openStatsdSocket(address: string): { send(datagram: string): void; close(): void } {
-  const [, host = '127.0.0.1', port = '8125'] = /^\[?(.*?)\]?:(\d+)$/.exec(address) ?? [undefined, address];
+  const { host, port } = endpointOf(address);
   const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
   socket.unref();
   socket.on('error', () => {});
   return {
-    send: (datagram) => socket.send(datagram, Number(port), host, () => {}),
+    send: (datagram) => socket.send(datagram, port, host, () => {}),
     close: () => socket.close(),
   };
 }

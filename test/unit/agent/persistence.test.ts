@@ -86,6 +86,13 @@ describe('persisted registrations', () => {
 describe('the node ID', () => {
   const random = new SeededRandom(7);
 
+  test('the node ID comes from the machine where that is wanted, as the peer makes it', async () => {
+    const id = await resolveNodeId('', undefined, random, '4c4c4544-0043-4b10-8051-b7c04f443132');
+    expect(id).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+    expect(await resolveNodeId('', undefined, random, '4c4c4544-0043-4b10-8051-b7c04f443132')).toBe(id);
+    expect(await resolveNodeId('', undefined, random, '4c4c4544-0043-4b10-8051-b7c04f443133')).not.toBe(id);
+  });
+
   test('is made once and remembered', async () => {
     const files = new MemoryFiles();
     const first = await resolveNodeId('', files, random);
