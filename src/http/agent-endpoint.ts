@@ -107,7 +107,7 @@ async function listMembers(api: Api, request: ApiRequest): Promise<Answer> {
 }
 
 function metrics(api: Api, request: ApiRequest): Answer {
-  if (request.query.get('format') !== 'prometheus' && !acceptsPrometheus(request.header('Accept'))) {
+  if (request.query.get('format') !== 'prometheus' && !acceptsPrometheus(request.header('accept'))) {
     return json(request, api.agent.metrics());
   }
   const lines = api.agent.prometheusMetrics();

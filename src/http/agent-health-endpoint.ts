@@ -89,7 +89,7 @@ function aggregate(checks: readonly HealthCheck[]): Aggregate {
 
 function wantsText(request: ApiRequest): boolean {
   const format = request.query.get('format');
-  return format === '' ? request.header('Accept').startsWith('text/plain') : format === 'text';
+  return format === '' ? request.header('accept').startsWith('text/plain') : format === 'text';
 }
 
 function reasonHeader(reason: string): Header {

@@ -266,7 +266,7 @@ function parseConnect(request: ApiRequest): boolean {
 
 /** The client's address: what a proxy says it is, else the connection's. */
 function clientIp(request: ApiRequest): string {
-  const [forwarded = ''] = request.header('X-Forwarded-For').split(',');
+  const [forwarded = ''] = request.header('x-forwarded-for').split(',');
   return isIP(forwarded.trim()) === 0 ? request.remoteAddress : forwarded.trim();
 }
 

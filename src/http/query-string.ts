@@ -31,6 +31,11 @@ export class Query {
     return new Query(values);
   }
 
+  /** Whether nothing was asked. */
+  get isEmpty(): boolean {
+    return this.#values.size === 0;
+  }
+
   /** Whether the name is there, with any value: that is what counts for flags such as `recurse`. */
   has(name: string): boolean {
     return this.#values.has(name);
@@ -38,7 +43,8 @@ export class Query {
 
   /** First value as text, "" when absent. */
   get(name: string): string {
-    return byteStringToUtf8(this.bytes(name));
+    const value = this.bytes(name);
+    return value === '' ? '' : byteStringToUtf8(value);
   }
 
   /** First value as bytes, "" when absent. */

@@ -45,6 +45,11 @@ export function parseTarget(request: ApiRequest, options: HttpOptions): WriteReq
 export function parseReadOptions(request: ApiRequest, options: HttpOptions): ReadOptions {
   const { query } = request;
   const target = parseTarget(request, options);
+  const cacheControl = request.header('cache-control');
+  // Most requests ask for nothing special.
+  if (query.isEmpty && cacheControl === '' && !(options.discoveryMaxStaleMs > 0)) {
+    return { query: target, consistency: 'leader', maxStaleMs: 0, cached: false, control: noControl };
+  }
   const filter = query.get('filter');
   let stale = query.has('stale');
   const consistent = query.has('consistent');
@@ -66,7 +71,7 @@ export function parseReadOptions(request: ApiRequest, options: HttpOptions): Rea
   if (cached && consistent) {
     throw new HttpError(400, 'Cannot specify ?cached with ?consistent, conflicting semantics.');
   }
-  const control = parseCacheControl(request.header('Cache-Control'));
+  const control = parseCacheControl(cacheControl);
   const wait = parseWaitMs(request);
   // No index of the state comes near 2^53; beyond it all of them mean the same.
   const index = Math.min(Number(parseIndex(query.get('index'))), Number.MAX_SAFE_INTEGER);
@@ -111,8 +116,11 @@ export function parseIndex(text: string): bigint {
   return BigInt(text);
 }
 
+const noControl: CacheControl = {};
+
 /** Read on every request, cached or not: a bad value is refused everywhere. */
 function parseCacheControl(header: string): CacheControl {
+  if (header === '') return noControl;
   const control: { -readonly [K in keyof CacheControl]: CacheControl[K] } = {};
   for (const part of header.split(',')) {
     const [directive = '', value] = part.trim().split('=', 2);
@@ -158,16 +166,33 @@ export function parseBool(text: string): boolean | null {
   return ['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text) ? false : null;
 }
 
+/** What the headers before said; requests that follow each other mostly say the same. */
+let lastMeta: Pick<QueryMeta, 'Index' | 'KnownLeader' | 'LastContact'> = {
+  Index: -1,
+  KnownLeader: false,
+  LastContact: 0,
+};
+let lastMetaHeaders: readonly Header[] = [];
+
 /** Headers of a read: index (never 0), leader, staleness and, where the endpoint reports it, consistency. */
-export function metaHeaders(meta: QueryMeta, consistency: Consistency | null): Header[] {
-  const headers: Header[] = [
-    ['X-Consul-Index', String(Math.max(1, meta.Index))],
-    ['X-Consul-Knownleader', String(meta.KnownLeader)],
-    ['X-Consul-Lastcontact', String(Math.floor(meta.LastContact / 1e6))],
-  ];
-  if (consistency !== null) headers.push(['X-Consul-Effective-Consistency', consistency]);
-  return headers;
+export function metaHeaders(meta: QueryMeta, consistency: Consistency | null): readonly Header[] {
+  const { Index, KnownLeader, LastContact } = meta;
+  if (Index !== lastMeta.Index || KnownLeader !== lastMeta.KnownLeader || LastContact !== lastMeta.LastContact) {
+    lastMetaHeaders = [
+      ['X-Consul-Index', String(Math.max(1, Index))],
+      ['X-Consul-Knownleader', String(KnownLeader)],
+      ['X-Consul-Lastcontact', String(Math.floor(LastContact / 1e6))],
+    ];
+    lastMeta = { Index, KnownLeader, LastContact };
+  }
+  return consistency === null ? lastMetaHeaders : [...lastMetaHeaders, effective[consistency]];
 }
+
+const effective: Readonly<Record<Consistency, Header>> = {
+  leader: ['X-Consul-Effective-Consistency', 'leader'],
+  stale: ['X-Consul-Effective-Consistency', 'stale'],
+  consistent: ['X-Consul-Effective-Consistency', 'consistent'],
+};
 
 const noMeta = metaHeaders({ Index: 1, LastContact: 0, KnownLeader: false }, null);
 

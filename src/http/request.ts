@@ -71,8 +71,9 @@ export class ApiRequest {
     return byteStringToUtf8(this.suffix);
   }
 
-  header(name: string): string {
-    const value = this.#incoming.headers[name.toLowerCase()];
+  /** @param name in lower case. "" when it is not there. */
+  header(name: Lowercase<string>): string {
+    const value = this.#incoming.headers[name];
     return Array.isArray(value) ? value.join(', ') : (value ?? '');
   }
 
@@ -94,9 +95,11 @@ export class ApiRequest {
 
   /** The token that came with the request, "" when none. */
   get ownToken(): string {
-    const given = this.query.get('token') || this.header('X-Consul-Token');
+    const given = this.query.get('token') || this.header('x-consul-token');
     if (given !== '') return given;
-    const [scheme = '', value = ''] = this.header('Authorization').trim().split(/\s+/);
+    const authorization = this.header('authorization');
+    if (authorization === '') return '';
+    const [scheme = '', value = ''] = authorization.trim().split(/\s+/);
     return scheme.toLowerCase() === 'bearer' ? value : '';
   }
 

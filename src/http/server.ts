@@ -664,7 +664,7 @@ function notAllowed(endpoint: Endpoint, method: string): Answer {
 
 function refuseNamespace(request: ApiRequest): void {
   const feature = 'Namespaces are a Consul Enterprise feature';
-  if (request.header('X-Consul-Namespace') !== '') {
+  if (request.header('x-consul-namespace') !== '') {
     throw badRequest(`Invalid header: "X-Consul-Namespace" - ${feature}`);
   }
   if (request.query.get('ns') !== '') throw badRequest(`Invalid query parameter: "ns" - ${feature}`);
