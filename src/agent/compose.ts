@@ -305,14 +305,15 @@ class RunningAgent {
           logger,
         })
       : undefined;
-    let made: Membership | undefined;
+    /** Filled in when the side, which needs it, has been made. */
+    const made: { membership?: Membership } = {};
     const side: ClusterSide = config.server.enabled
       ? await openServerSide({
           config,
           nodeId,
           address: nodeAddress,
           version: compatibleVersion,
-          membership: () => made,
+          membership: () => made.membership,
           clock,
           random,
           logger,
@@ -368,7 +369,7 @@ class RunningAgent {
         openJournal: journals === null ? undefined : (path) => openAppendFile(join(journals, path)),
       },
     );
-    made = membership;
+    made.membership = membership;
     const ready = (): Promise<void> => notifyReady({ logger, variables: this.#io.env });
 
     const cache = new AgentCache({

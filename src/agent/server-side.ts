@@ -97,7 +97,7 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
       return rpc.dial({ name: id, datacenter, address: host, port: Number(to.slice(colon + 1)) }, selectors.raft);
     },
   });
-  const { log, close } =
+  const backing =
     options.disk === undefined
       ? { log: new MemoryLog({ store, id: nodeId, address: own, clock, metrics }), close: () => Promise.resolve() }
       : await openRaftLog({ ...options, disk: options.disk }, store, own, transport);
@@ -114,7 +114,7 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
     logger,
     metrics,
     store,
-    log,
+    log: backing.log,
     cluster: {
       members,
       callServer: callServerBy(createRpcClient({ pool: rpc.pool, shapes: serverMethods, clock })),
@@ -214,7 +214,7 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
       acceptor.close();
       rpc.pool.close();
       await listener?.close();
-      await close();
+      await backing.close();
     },
   };
 }
