@@ -2,7 +2,8 @@
  * Requests that end the process of a real server, because it does not look before it follows a null
  * (reference/server-rpc.md §2.2, §10 trap 20). What a user sends through us must not do that.
  */
-import { CallError, type CallName, type CallRequest, type ServerCallName } from '../../model/index.ts';
+import { CallError, type CallName, type CallRequest } from '../../model/index.ts';
+import type { ServersCallName } from './router.ts';
 
 const problems: { readonly [M in CallName]?: (request: CallRequest<M>) => string | false } = {
   'Catalog.Register': ({ Checks }) => hasNull(Checks) && 'Checks must not hold null',
@@ -24,7 +25,7 @@ function hasNull(values: readonly unknown[] | null | undefined): boolean {
 }
 
 /** @throws CallError */
-export function refuseFatal(method: CallName | ServerCallName, request: unknown): void {
+export function refuseFatal(method: ServersCallName, request: unknown): void {
   const problem = (problems as Readonly<Record<string, (request: unknown) => string | false>>)[method]?.(request);
   if (typeof problem === 'string') throw new CallError(problem);
 }

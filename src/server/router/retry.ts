@@ -3,58 +3,14 @@
  * leader; here also where it is certain that nothing was done, and reads wherever a connection was lost: another
  * server may well answer.
  */
-import {
-  CallError,
-  type CallName,
-  noKnownServers,
-  rpcRateLimitExceeded,
-  type ServerCallName,
-} from '../../model/index.ts';
+import { CallError, noKnownServers, rpcRateLimitExceeded } from '../../model/index.ts';
 import { mayRetry, RpcError } from '../../rpc/index.ts';
+import { callKinds } from '../call-kinds.ts';
+import type { ServersCallName } from './router.ts';
 
-/** Calls that change something: done twice they may do it twice. */
-const writes: ReadonlySet<CallName | ServerCallName> = new Set([
-  'Catalog.Register',
-  'Catalog.Deregister',
-  'KVS.Apply',
-  'Session.Apply',
-  'Coordinate.Update',
-  'Txn.Apply',
-  'Internal.EventFire',
-  'Internal.KeyringOperation',
-  'PreparedQuery.Apply',
-  'Operator.RaftRemovePeerByAddress',
-  'Operator.RaftRemovePeerByID',
-  'Operator.AutopilotSetConfiguration',
-  'ConnectCA.ConfigurationSet',
-  'ConnectCA.Sign',
-  'ConnectCA.SignIntermediate',
-  'Intention.Apply',
-  'ConfigEntry.Apply',
-  'ConfigEntry.Delete',
-  'FederationState.Apply',
-  'ACL.Bootstrap',
-  'ACL.BootstrapTokens',
-  'ACL.TokenClone',
-  'ACL.TokenSet',
-  'ACL.TokenDelete',
-  'ACL.PolicySet',
-  'ACL.PolicyDelete',
-  'ACL.RoleSet',
-  'ACL.RoleDelete',
-  'ACL.BindingRuleSet',
-  'ACL.BindingRuleDelete',
-  'ACL.AuthMethodSet',
-  'ACL.AuthMethodDelete',
-  'ACL.Login',
-  'ACL.Logout',
-  'ACL.Apply',
-  'AutoEncrypt.Sign',
-  'AutoConfig.InitialConfiguration',
-]);
-
-export function isRead(method: CallName | ServerCallName): boolean {
-  return !writes.has(method);
+/** Whether a call may be made twice: it changes nothing. An event that is fired twice happens twice. */
+export function isRead(method: ServersCallName): boolean {
+  return callKinds[method] !== 'write' && method !== 'Internal.EventFire';
 }
 
 /** Said by a server that could not pass the call on to its leader, or that is not the leader any more: nothing was done. */

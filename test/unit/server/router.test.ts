@@ -422,10 +422,10 @@ test.each([
 });
 
 test('calls that change something are not reads', () => {
-  expect(['KVS.Apply', 'Catalog.Register', 'ACL.Login', 'Txn.Apply'].map((name) => isRead(name as never))).toEqual(
+  expect((['KVS.Apply', 'Catalog.Register', 'ACL.Login', 'Internal.EventFire'] as const).map(isRead)).toEqual(
     Array.from({ length: 4 }, () => false),
   );
-  expect(['KVS.Get', 'Txn.Read', 'Session.Renew', 'ACL.RoleResolve'].map((name) => isRead(name as never))).toEqual(
+  expect((['KVS.Get', 'Txn.Read', 'Session.Renew', 'ACL.RoleResolve'] as const).map(isRead)).toEqual(
     Array.from({ length: 4 }, () => true),
   );
 });
