@@ -5,6 +5,7 @@ import {
   type ACLLoginParams,
   type ACLToken,
   aclSyntax,
+  authorizationsMax,
   CallError,
   emptyAuthMethod,
   emptyBindingRule,
@@ -46,8 +47,13 @@ async function decoded<T extends object>(
   kind: string,
   decode: Decode<Partial<T>>,
 ): Promise<Partial<T>> {
+  return decodedAs(await request.body(), decode, `Bad request: ${kind} decoding failed: `);
+}
+
+/** {@link decodeBody}, which says of namespaces what they are. */
+function decodedAs<T extends object>(bytes: Uint8Array, decode: Decode<Partial<T>>, prefix: string): Partial<T> {
   try {
-    return decodeBody(await request.body(), decode, `Bad request: ${kind} decoding failed: `);
+    return decodeBody(bytes, decode, prefix);
   } catch (error) {
     if (error instanceof HttpError && /unknown field "Namespace"$/i.test(error.message)) {
       throw new HttpError(error.status, error.message + feature);
@@ -237,8 +243,7 @@ function roleEndpoints(api: Api): readonly Endpoint[] {
   };
   const set = async (request: ApiRequest, id: string): Promise<Answer> => {
     const given = await decoded(request, 'Role', roleBody);
-    if (id === '' && given.ID) throw badRequest('Cannot specify the ID when creating a new role');
-    if (id !== '' && given.ID && given.ID !== id) throw badRequest('Role ID in URL and payload do not match');
+    if (given.ID && given.ID !== id) throw badRequest('Role ID in URL and payload do not match');
     const Role = { ...emptyRole, ...given, ID: id };
     return json(request, roleView(await api.caller.call('ACL.RoleSet', { ...target(api, request), Role })));
   };
@@ -314,8 +319,7 @@ function authMethodEndpoints(api: Api): readonly Endpoint[] {
 function bindingRuleEndpoints(api: Api): readonly Endpoint[] {
   const set = async (request: ApiRequest, id: string): Promise<Answer> => {
     const given = await decoded(request, 'BindingRule', bindingRuleBody);
-    if (id === '' && given.ID) throw badRequest('Cannot specify the ID when creating a new binding rule');
-    if (id !== '' && given.ID && given.ID !== id) throw badRequest('BindingRule ID in URL and payload do not match');
+    if (given.ID && given.ID !== id) throw badRequest('BindingRule ID in URL and payload do not match');
     const BindingRule = { ...emptyBindingRule, ...given, ID: id };
     const rule = await api.caller.call('ACL.BindingRuleSet', { ...target(api, request), BindingRule });
     return json(request, bindingRuleView(rule));
@@ -359,13 +363,17 @@ const loginBody = struct<ACLLoginParams>({
 
 /** Whoever logs in has no token yet; one that comes along is not looked at. */
 async function login(api: Api, request: ApiRequest): Promise<Answer> {
-  const prefix = 'Bad request: Failed to decode request body: ';
-  const given = decodeBody<ACLLoginParams>(await request.body(), loginBody, prefix);
+  const bytes = await request.body();
+  const given = decodedAs<ACLLoginParams>(bytes, loginBody, 'Bad request: Failed to decode request body: ');
   const token = await api.caller.call('ACL.Login', {
     Datacenter: target(api, request).Datacenter,
-    Auth: { AuthMethod: '', BearerToken: '', Meta: null, ...given },
+    Auth: isNull(bytes) ? null : { AuthMethod: '', BearerToken: '', Meta: null, ...given },
   });
   return json(request, tokenView(token));
+}
+
+function isNull(bytes: Uint8Array): boolean {
+  return parseGoJson(bytes) === null;
 }
 
 /** Not about stored rules, but reading rules is for who may read rules. */
@@ -379,7 +387,8 @@ function translated(rules: string): string {
   try {
     return translateRules(rules);
   } catch (error) {
-    if (error instanceof CallError) throw badRequest(error.message);
+    // Only in these words when they are not about a stored policy.
+    if (error instanceof CallError) throw badRequest(error.message.replace('parse ACL rules', 'parse rules'));
     throw error;
   }
 }
@@ -413,6 +422,9 @@ async function authorizeMany(api: Api, request: ApiRequest): Promise<Answer> {
   } catch (error) {
     if (!(error instanceof GoJsonError || error instanceof DecodeError)) throw error;
     throw badRequest(`Failed to decode request body: ${error.message}`);
+  }
+  if (Requests.length > authorizationsMax) {
+    throw badRequest(`Refusing to process more than ${authorizationsMax} authorizations at once`);
   }
   // An unknown token is refused here, as any other request to the agent would be.
   await authorize(api, request);

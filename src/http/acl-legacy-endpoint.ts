@@ -17,7 +17,7 @@ export function legacyAclEndpoints(api: Api): readonly Endpoint[] {
   const set = async (request: ApiRequest, update: boolean): Promise<Answer> => {
     // A create without a body is fine: a client token without rights.
     const bytes = request.contentLength === 0 ? new Uint8Array() : await request.body();
-    const given = bytes.length === 0 && !update ? {} : decodeBody<LegacyACL>(bytes, legacyBody);
+    const given = bytes.length === 0 ? {} : decodeBody<LegacyACL>(bytes, legacyBody);
     const acl = { ...emptyLegacy, ...given, Type: given.Type || 'client' };
     if (update && acl.ID === '') throw new HttpError(400, 'ACL ID must be set');
     return json(request, { ID: await apply(request, 'set', acl) });

@@ -68,10 +68,10 @@ export function profilingEndpoints(api: Api): readonly Endpoint[] {
 
 /** @throws HttpError while neither `enable_debug` is set nor ACLs say who may. */
 async function requireDebug(api: Api, request: ApiRequest): Promise<void> {
-  if (api.options().enableDebug) return;
   const authorizer = await authorize(api, request);
-  if (authorizer === null) throw new HttpError(401, 'ACL support disabled');
-  if (!authorizer.maySingle('operator:read')) throw new HttpError(403, 'Permission denied');
+  if (authorizer === null) {
+    if (!api.options().enableDebug) throw new HttpError(401, 'ACL support disabled');
+  } else if (!authorizer.maySingle('operator:read')) throw new HttpError(403, '');
 }
 
 function parseSeconds(given: string, secondsDefault: number): number {

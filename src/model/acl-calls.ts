@@ -65,6 +65,9 @@ export interface LegacyACLRequest extends WriteRequest {
   readonly ACL: LegacyACL;
 }
 
+/** Questions that one `ACL.Authorize` may ask. */
+export const authorizationsMax = 64;
+
 export interface AclCalls {
   /** The first management token; works once. */
   'ACL.BootstrapTokens': { request: DCRequest; reply: ACLToken };

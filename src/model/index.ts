@@ -1,5 +1,5 @@
 export * from './acl.ts';
-export type * from './acl-calls.ts';
+export * from './acl-calls.ts';
 export type * from './cached-caller.ts';
 export * from './catalog.ts';
 export * from './call-errors.ts';

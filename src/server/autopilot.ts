@@ -19,7 +19,7 @@ import type { Consensus } from './command-log.ts';
 import { type LanServers, raftAddress } from './lan-servers.ts';
 
 /** Between two questions after every server's health, ms. */
-export const healthIntervalMs = 2_000;
+export const healthIntervalMsDefault = 2_000;
 /** Who answers later is not well, ms. */
 export const statsTimeoutMs = 1_000;
 /** Between two looks for servers to promote or to take out, ms. */
@@ -37,6 +37,7 @@ export interface AutopilotParts {
   readonly lan: LanServers;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly healthIntervalMs: number;
   /** Asks a server how its log stands. */
   readonly statsOf: (server: ConsulServer) => Promise<ServerStats>;
   /** Says on behalf of a failed server that it has left. */
@@ -91,7 +92,8 @@ export class Autopilot {
   // --- health -------------------------------------------------------------------------------------------------------
 
   #askAll(): void {
-    this.#healthTimer = this.#parts.clock.after(healthIntervalMs, () => this.#askAll());
+    const { clock, healthIntervalMs } = this.#parts;
+    this.#healthTimer = clock.after(healthIntervalMs, () => this.#askAll());
     if (this.#isAsking) return;
     this.#isAsking = true;
     void this.#ask().finally(() => (this.#isAsking = false));

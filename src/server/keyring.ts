@@ -10,15 +10,52 @@ import { type Endpoint, type Handlers, queryMeta, requireDatacenter } from './en
 /** Asks the pools of this server: WAN first, then LAN; only LAN when the request is forwarded or local. */
 export type KeyringOperation = (request: KeyringRequest) => Promise<readonly KeyringResponse[]>;
 
-export function keyringHandlers(endpoint: Endpoint, operate: KeyringOperation): Handlers<'Internal.KeyringOperation'> {
+/** Asks a server of another datacenter. @throws CallError */
+type AskDatacenter = (request: KeyringRequest) => Promise<{ readonly Responses: readonly KeyringResponse[] }>;
+
+export function keyringHandlers(
+  endpoint: Endpoint,
+  parts: {
+    readonly operate: KeyringOperation;
+    /** Names of the other datacenters. */
+    readonly others: () => readonly string[];
+    readonly ask: AskDatacenter;
+  },
+): Handlers<'Internal.KeyringOperation'> {
   return {
     'Internal.KeyringOperation': async (request) => {
       requireDatacenter(endpoint, request);
-      if (request.LocalOnly && request.Operation !== 'list') {
+      const { Operation, Forwarded, LocalOnly } = request;
+      if (LocalOnly && Operation !== 'list') {
         throw new CallError('argument error: LocalOnly can only be used for List operations');
       }
-      return { ...queryMeta(endpoint, 0), Responses: await operate(request) };
+      const own = await parts.operate(request);
+      // The WAN pool is one for all; every other datacenter is asked for its own LAN pool.
+      const others = Forwarded || LocalOnly ? [] : parts.others();
+      const theirs = await Promise.all(
+        others.map(async (Datacenter): Promise<readonly KeyringResponse[]> => {
+          try {
+            return (await parts.ask({ ...request, Datacenter, Forwarded: true })).Responses;
+          } catch (error) {
+            return [unanswered(Datacenter, (error as Error).message)];
+          }
+        }),
+      );
+      return { ...queryMeta(endpoint, 0), Responses: [...own, ...theirs.flat()] };
     },
+  };
+}
+
+function unanswered(datacenter: string, problem: string): KeyringResponse {
+  return {
+    WAN: false,
+    Datacenter: datacenter,
+    Segment: '',
+    Messages: null,
+    Keys: null,
+    PrimaryKeys: null,
+    NumNodes: 0,
+    Error: problem,
   };
 }
 

@@ -3,8 +3,16 @@
  * doors and the RPC port call it the same way (DESIGN rule 3).
  */
 import { newLeaderEvent } from '../gossip/index.ts';
-import { type AutopilotConfig, CallError, type Member, memberStatus, type NamedCaller } from '../model/index.ts';
-import { type Clock, type Logger, type Metrics, type Random, sleep } from '../ports/index.ts';
+import {
+  type AutopilotConfig,
+  CallError,
+  type ConfigEntryBody,
+  type Member,
+  memberStatus,
+  type NamedCaller,
+  normalConfigEntry,
+} from '../model/index.ts';
+import { type Clock, type HttpClient, type Logger, type Metrics, type Random, sleep } from '../ports/index.ts';
 import { votersOf } from '../raft/index.ts';
 import { rpcHoldTimeoutMs } from '../rpc/index.ts';
 import type { StateStore } from '../state/index.ts';
@@ -20,7 +28,7 @@ import {
 } from './acl/index.ts';
 import { aloneMembers } from './alone.ts';
 import type { AutoEncryptSettings } from './auto-encrypt.ts';
-import { Autopilot, statsTimeoutMs } from './autopilot.ts';
+import { Autopilot, healthIntervalMsDefault, statsTimeoutMs } from './autopilot.ts';
 import { BlockingQueries, defaultQueryTimeMsDefault, maxQueryTimeMsDefault } from './blocking-queries.ts';
 import { Bootstrapper } from './bootstrapper.ts';
 import { catalogHandlers } from './catalog.ts';
@@ -103,6 +111,8 @@ export interface ServerOptions {
   readonly autoEncrypt?: AutoEncryptSettings;
   /** Off by default. `masterToken`: secret of a token that has all rights from the start, "" for none. */
   readonly acl?: AclSettings & { readonly masterToken: string };
+  /** Asks those who vouch for who logs in (auth methods); without it only methods that need nobody can be had. */
+  readonly http?: HttpClient;
   /** Wait of a blocking query that names none, ms; default 5 min. */
   readonly defaultQueryTimeMs?: number;
   /** Longest wait, ms; default 10 min. */
@@ -111,6 +121,10 @@ export interface ServerOptions {
   readonly connectEnabled?: boolean;
   /** Autopilot's settings to begin with; the first leader writes them into the state, where they can be changed. */
   readonly autopilot?: Omit<AutopilotConfig, 'CreateIndex' | 'ModifyIndex'>;
+  /** Config entries to begin with (`config_entries.bootstrap`); a leader writes those that are not there. */
+  readonly configEntries?: readonly ConfigEntryBody[];
+  /** Between two questions of the leader after the servers' health, ms; default 2 s. */
+  readonly serverHealthIntervalMs?: number;
   /** Asks gossip about its keys; without it nothing is encrypted. */
   readonly keyring?: KeyringOperation;
   /** Sends a user event to all members; without it nobody hears of one. */
@@ -166,6 +180,8 @@ export interface Server {
   stop(): void;
 }
 
+const noHttp: HttpClient = () => Promise.reject(new Error('this server has no way to other web servers'));
+
 export function createServer(options: ServerOptions): Server {
   const { datacenter, nodeName, nodeId, store, log, clock, random, metrics, cluster } = options;
   const logger = options.logger.named('server');
@@ -195,7 +211,7 @@ export function createServer(options: ServerOptions): Server {
   const connectCa = createConnectCa(endpoint, { random, enabled: options.connectEnabled ?? false });
   const timers = new SessionTimers({ store, log, clock, logger, metrics, datacenter });
   const resolver = new AclResolver({ settings: options.acl ?? aclSettingsOff, datacenter, store, clock });
-  const aclEndpoint = { ...endpoint, resolver, random };
+  const aclEndpoint = { ...endpoint, resolver, random, http: options.http ?? noHttp };
   const reaper = new TokenReaper(aclEndpoint, logger);
   const federation = new FederationStateUpkeep({
     store,
@@ -222,6 +238,7 @@ export function createServer(options: ServerOptions): Server {
         ? Promise.resolve(raftStats(log))
         : ask(server, 'Status.RaftStats', null, { timeoutMs: statsTimeoutMs }),
     forceLeave: async (name) => await cluster?.forceLeave(name),
+    healthIntervalMs: options.serverHealthIntervalMs ?? healthIntervalMsDefault,
   });
   const reconciler = new MemberReconciler({
     datacenter,
@@ -269,6 +286,14 @@ export function createServer(options: ServerOptions): Server {
           const Config = { ...options.autopilot, CreateIndex: 0, ModifyIndex: 0 };
           await log.propose({ type: 'Autopilot', request: { Datacenter: datacenter, Config, CAS: false } });
         }
+        for (const Entry of options.configEntries ?? []) {
+          // Only what nobody has written yet.
+          const given = { ...normalConfigEntry(Entry), ModifyIndex: 0 };
+          await log.propose({
+            type: 'ConfigEntry',
+            request: { Datacenter: datacenter, Op: 'upsert-cas', Entry: given },
+          });
+        }
         autopilot.start();
         await connectCa.start();
         await federation.start();
@@ -294,12 +319,12 @@ export function createServer(options: ServerOptions): Server {
     random,
     logger,
   });
+  const otherDatacenters = (): readonly string[] => wan?.datacenters().filter((name) => name !== datacenter) ?? [];
   const others: OtherDatacenters = {
     logger,
-    byDistance: () => wan?.datacenters().filter((name) => name !== datacenter) ?? [],
+    byDistance: otherDatacenters,
     executeRemote: (request) => answer('PreparedQuery.ExecuteRemote', request),
   };
-  const keyring = options.keyring ?? noKeyring({ nodeName, datacenter, wan: true });
 
   const unguarded: Handlers = {
     ...aclHandlers(aclEndpoint),
@@ -323,7 +348,11 @@ export function createServer(options: ServerOptions): Server {
     ...discoveryChainHandlers(endpoint, connectCa.trustDomain),
     ...gatewayHandlers(endpoint),
     ...federationStateHandlers(endpoint),
-    ...keyringHandlers(endpoint, keyring),
+    ...keyringHandlers(endpoint, {
+      operate: options.keyring ?? noKeyring({ nodeName, datacenter, wan: true }),
+      others: otherDatacenters,
+      ask: (request) => answer('Internal.KeyringOperation', request),
+    }),
     ...internalHandlers(endpoint),
     ...(wan && wanHandlers(wan)),
   };

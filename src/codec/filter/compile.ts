@@ -86,8 +86,18 @@ function descend(match: Match, field: FilterField, depth: number): Predicate {
       typeof value === 'object' && value !== null && predicate((value as Record<string, unknown>)[part]);
     return 'struct' in field ? ofStruct : (value) => asList(value).some(ofStruct);
   }
-  if (field === 'string-map') return keyed(part, descend(match, 'string', depth + 1), match.operator);
+  const element = elementsOfMaps.get(field);
+  if (element !== undefined) return keyed(part, descend(match, element, depth + 1), match.operator);
   throw invalidSelector(match);
+}
+
+const elementsOfMaps: ReadonlyMap<FilterField, FilterField> = new Map([
+  ['string-map', 'string'],
+  ['strings-map', 'strings'],
+]);
+
+function isMap(field: FilterField): boolean {
+  return elementsOfMaps.has(field) || (typeof field === 'object' && 'map' in field);
 }
 
 /** An absent key answers by operator alone. */
@@ -151,7 +161,7 @@ function containment(match: Match, field: FilterField): Predicate {
   const { value } = match;
   if (field === 'string') return (actual) => asText(actual).includes(value);
   if (field === 'strings') return (actual) => asList(actual).includes(value);
-  if (field === 'string-map' || (typeof field === 'object' && 'map' in field)) {
+  if (isMap(field)) {
     return (actual) => Object.hasOwn(asMap(actual), value);
   }
   throw invalidOperator(match);
@@ -159,7 +169,7 @@ function containment(match: Match, field: FilterField): Predicate {
 
 function sizeOf(match: Match, field: FilterField): (value: unknown) => number {
   if (field === 'strings' || (typeof field === 'object' && 'list' in field)) return (value) => asList(value).length;
-  if (field === 'string-map' || (typeof field === 'object' && 'map' in field)) {
+  if (isMap(field)) {
     return (value) => Object.keys(asMap(value)).length;
   }
   throw invalidOperator(match);

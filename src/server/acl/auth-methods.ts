@@ -20,7 +20,6 @@ import {
   type ACLServiceIdentity,
   CallError,
   emptyToken,
-  type FilterFields,
 } from '../../model/index.ts';
 import { isUuid } from '../../state/index.ts';
 import { type Handlers, queryMeta, requireDatacenter } from '../endpoint.ts';
@@ -33,17 +32,20 @@ import { setToken, tokenTtlNsMax, tokenTtlNsMin } from './tokens.ts';
 type MethodCall = 'ACL.AuthMethodRead' | 'ACL.AuthMethodSet' | 'ACL.AuthMethodDelete' | 'ACL.AuthMethodList';
 type RuleCall = 'ACL.BindingRuleRead' | 'ACL.BindingRuleSet' | 'ACL.BindingRuleDelete' | 'ACL.BindingRuleList';
 
-const validatorTypes: Readonly<Record<string, (config: ACLAuthMethod['Config']) => Validator>> = { jwt: jwtValidator };
+const validatorTypes: Readonly<Record<string, (config: ACLAuthMethod['Config'], endpoint: AclEndpoint) => Validator>> =
+  {
+    jwt: jwtValidator,
+  };
 
 const validators = new WeakMap<ACLAuthMethod, Validator>();
 
 /** Keys are parsed once for each version of the method. */
-function validatorOf(method: ACLAuthMethod): Validator {
+function validatorOf(endpoint: AclEndpoint, method: ACLAuthMethod): Validator {
   let validator = validators.get(method);
   if (validator === undefined) {
     const make = validatorTypes[method.Type];
     if (make === undefined) throw unknownType();
-    validators.set(method, (validator = make(method.Config)));
+    validators.set(method, (validator = make(method.Config, endpoint)));
   }
   return validator;
 }
@@ -68,7 +70,7 @@ export function authMethodHandlers(endpoint: AclEndpoint): Handlers<MethodCall> 
     },
     'ACL.AuthMethodSet': async (request) => {
       requireDatacenter(endpoint, request);
-      const method = validatedMethod(endpoint, request.AuthMethod);
+      const method = await validatedMethod(endpoint, request.AuthMethod);
       await log.propose({ type: 'ACLAuthMethodSet', request: { AuthMethods: [method] } });
       return store.acl.authMethod(method.Name).result ?? method;
     },
@@ -98,7 +100,8 @@ function methodStub(method: ACLAuthMethod): ACLAuthMethodListStub {
   return { Name, Type, DisplayName, Description, CreateIndex, ModifyIndex };
 }
 
-function validatedMethod({ store }: AclEndpoint, wanted: ACLAuthMethod): ACLAuthMethod {
+async function validatedMethod(endpoint: AclEndpoint, wanted: ACLAuthMethod): Promise<ACLAuthMethod> {
+  const { store } = endpoint;
   requireName('Auth Method', wanted.Name);
   const before = store.acl.authMethod(wanted.Name).result;
   const method = { ...wanted, Type: wanted.Type || (before?.Type ?? '') };
@@ -117,7 +120,7 @@ function validatedMethod({ store }: AclEndpoint, wanted: ACLAuthMethod): ACLAuth
   if (!['', 'local', 'global'].includes(method.TokenLocality)) {
     throw new CallError("Invalid Auth Method: TokenLocality should be one of 'local' or 'global'");
   }
-  validatorOf(method);
+  await validatorOf(endpoint, method).check();
   return method;
 }
 
@@ -162,22 +165,24 @@ export function bindingRuleHandlers(endpoint: AclEndpoint): Handlers<RuleCall> {
   };
 }
 
-function validatedRule({ store, random }: AclEndpoint, wanted: ACLBindingRule): ACLBindingRule {
-  if (wanted.AuthMethod === '') throw new CallError('Invalid Binding Rule: no AuthMethod is set');
-  const rule = { ...wanted, ID: wanted.ID || random.uuid() };
+function validatedRule(endpoint: AclEndpoint, wanted: ACLBindingRule): ACLBindingRule {
+  const { store, random } = endpoint;
+  let rule = { ...wanted, ID: wanted.ID || random.uuid() };
   if (wanted.ID !== '') {
     if (!isUuid(wanted.ID)) throw new CallError('Binding Rule ID invalid UUID');
     const before = store.acl.bindingRule(wanted.ID).result;
     if (before === null) throw new CallError(`cannot find binding rule ${wanted.ID}`);
+    rule = { ...rule, AuthMethod: rule.AuthMethod || before.AuthMethod };
     if (before.AuthMethod !== rule.AuthMethod) {
       throw new CallError('the AuthMethod field of an Binding Rule is immutable');
     }
   }
+  if (rule.AuthMethod === '') throw new CallError('Invalid Binding Rule: no AuthMethod is set');
   const method = store.acl.authMethod(rule.AuthMethod).result;
   if (method === null) throw new CallError(`cannot find auth method with name "${rule.AuthMethod}"`);
-  const { blank } = validatorOf(method);
+  const { blank } = validatorOf(endpoint, method);
   try {
-    selectorOf(rule.Selector, blank);
+    selectorOf(rule.Selector);
   } catch (error) {
     if (!(error instanceof FilterError)) throw error;
     throw new CallError(`invalid Binding Rule: Selector is invalid: ${error.message}`, { cause: error });
@@ -208,14 +213,8 @@ const bindNames: Readonly<Record<string, (name: string) => boolean>> = {
 };
 
 /** Whether a rule is about an identity; undefined when it is about all. @throws FilterError */
-function selectorOf(selector: string, { values, lists }: Identity): Filter | undefined {
-  if (selector === '') return undefined;
-  const each = (names: object, type: 'string' | 'strings'): FilterFields =>
-    Object.fromEntries(Object.keys(names).map((name) => [name, type]));
-  return compileFilter(selector, {
-    value: { struct: each(values, 'string') },
-    list: { struct: each(lists, 'strings') },
-  });
+function selectorOf(selector: string): Filter | undefined {
+  return selector === '' ? undefined : compileFilter(selector, { value: 'string-map', list: 'strings-map' });
 }
 
 /** @throws HilError */
@@ -234,8 +233,8 @@ export function loginHandlers(endpoint: AclEndpoint): Handlers<'ACL.Login' | 'AC
       if (request.Token) throw new CallError('do not provide a token when logging in');
       const method = store.acl.authMethod(Auth.AuthMethod).result;
       if (method === null) throw tokenNotFound();
-      const validator = validatorOf(method);
-      const identity = validator.validate(Auth.BearerToken, clock.wallMs());
+      const validator = validatorOf(endpoint, method);
+      const identity = await validator.validate(Auth.BearerToken, clock.wallMs());
       const grants = bindings(endpoint, method, validator.blank, identity);
       const meta = Auth.Meta === null || Object.keys(Auth.Meta).length === 0 ? '' : `: ${metaText(Auth.Meta)}`;
       return await setToken(endpoint, {
@@ -282,11 +281,12 @@ function bindings(
   const roles: ACLLink[] = [];
   const record = { value: { ...blank.values, ...identity.values }, list: { ...blank.lists, ...identity.lists } };
   for (const rule of store.acl.bindingRules(method.Name).result) {
-    const selector = selectorOf(rule.Selector, blank);
+    const selector = selectorOf(rule.Selector);
     if (selector !== undefined && !selector(record)) continue;
-    const name = boundName(rule, record.value);
+    const bound = boundName(rule, record.value);
+    const name = rule.BindType === 'role' ? bound : bound.toLowerCase();
     if (bindNames[rule.BindType]?.(name) !== true) {
-      throw new CallError(`cannot compute "${rule.BindType}" bind name for bind target: invalid bind name "${name}"`);
+      throw new CallError(`computed "${rule.BindType}" bind name for bind target is invalid: ${JSON.stringify(name)}`);
     }
     if (rule.BindType === 'service') services.push({ ServiceName: name, Datacenters: null });
     else if (rule.BindType === 'node') nodes.push({ NodeName: name, Datacenter: datacenter });

@@ -1,5 +1,12 @@
 /** `ACL.*`: all of it, and what asks about rights instead of using them (reference/server-rpc.md §4.15). */
-import { type ACLAuthorizationRequest, type AclCalls, type CallName, CallError, zeroTime } from '../../model/index.ts';
+import {
+  type ACLAuthorizationRequest,
+  type AclCalls,
+  authorizationsMax,
+  CallError,
+  type CallName,
+  zeroTime,
+} from '../../model/index.ts';
 import { type Handler, type Handlers, requireDatacenter } from '../endpoint.ts';
 import { authMethodHandlers, bindingRuleHandlers, loginHandlers } from './auth-methods.ts';
 import type { Authorizer } from './authorizer.ts';
@@ -9,9 +16,6 @@ import { policyHandlers, roleHandlers } from './policies.ts';
 import { namedResources, singleResources } from './rules.ts';
 import { tokenHandlers } from './tokens.ts';
 import { byteStringFromUtf8 } from '../../lib/index.ts';
-
-/** Questions that one call may ask. */
-export const authorizationsMax = 64;
 
 export function aclHandlers(endpoint: AclEndpoint): Handlers<keyof AclCalls> {
   const handlers: Handlers<keyof AclCalls> = {

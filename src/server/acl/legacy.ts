@@ -28,6 +28,10 @@ export function legacyHandlers(endpoint: AclEndpoint): Handlers<'ACL.Apply' | 'A
           throw new CallError('Permission denied: Cannot delete anonymous token');
       } else if (Op === 'set') {
         validate(request.ACL);
+        const before = request.ACL.ID === '' ? undefined : store.acl.tokenRecord(request.ACL.ID);
+        if (before !== undefined && !isLegacyToken(before)) {
+          throw new CallError('Cannot use legacy endpoint to modify a non-legacy token');
+        }
       } else {
         throw new CallError('Invalid ACL Operation');
       }

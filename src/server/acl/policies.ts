@@ -68,7 +68,9 @@ function validatedPolicy(endpoint: AclEndpoint, wanted: ACLPolicy): ACLPolicy {
   const before = wanted.ID === '' ? null : existing('Policy', wanted.ID, (id) => acl.policy(id).result);
   const twin = acl.policyByName(wanted.Name).result;
   if (twin !== null && twin.ID !== before?.ID) {
-    throw new CallError(`Invalid Policy: A Policy with Name "${wanted.Name}" already exists`);
+    // The peer has two texts.
+    const what = before === null ? 'A Policy with Name' : 'A policy with name';
+    throw new CallError(`Invalid Policy: ${what} "${wanted.Name}" already exists`);
   }
   if (before?.ID === globalManagementPolicyId) {
     if (wanted.Datacenters !== null && wanted.Datacenters.length > 0) {

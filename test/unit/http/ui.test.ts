@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { AgentDoor } from '../../../src/http/index.ts';
 import { start, stopAll } from './harness.ts';
 
 let directory: string;
@@ -60,6 +61,12 @@ describe('profiles', () => {
   test('are refused without enable_debug', async () => {
     const { get } = await start();
     expect(await get('/debug/pprof/heap')).toMatchObject({ status: 401, body: 'ACL support disabled' });
+  });
+
+  test('take rights where there are any, whatever is enabled', async () => {
+    const acl = { enabled: true, defaultToken: () => '', resolve: () => Promise.resolve({ maySingle: () => false }) };
+    const { get } = await start({}, { enableDebug: true }, { acl } as unknown as Partial<AgentDoor>);
+    expect(await get('/debug/pprof/cmdline')).toMatchObject({ status: 403, body: '' });
   });
 
   test.each(['', 'heap', 'goroutine', 'cmdline'])('/debug/pprof/%s', async (name) => {

@@ -1,5 +1,12 @@
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { type ACLToken, emptyPolicy, emptyToken } from '../../../../src/model/index.ts';
+import {
+  type ACLToken,
+  emptyAuthMethod,
+  emptyBindingRule,
+  emptyPolicy,
+  emptyToken,
+} from '../../../../src/model/index.ts';
 import type { ServerOptions } from '../../../../src/server/index.ts';
 import { singleServer, type Single } from '../single.ts';
 
@@ -80,6 +87,56 @@ describe('calls and rights', () => {
     await expect(single.call('Catalog.ListNodes', { Token: 'nobody' })).rejects.toThrow('ACL not found');
     await expect(single.call('Status.Leader', { Token: 'nobody' })).resolves.toBe('127.0.0.1:8300');
     await expect(single.call('Catalog.ListNodes', { Token: 'manage' })).rejects.toThrow('Cannot resolve root ACL');
+  });
+
+  test('a session that is not there can be destroyed by anybody', async () => {
+    const single = await started();
+    const Session = { ID: '11111111-1111-4111-8111-111111111111' };
+    await expect(single.call('Session.Apply', { Op: 'destroy', Session })).resolves.toBeDefined();
+  });
+
+  test('the old calls do not change new tokens', async () => {
+    const single = await started();
+    const ACL = { ID: master, Name: '', Type: 'client', Rules: '', CreateIndex: 0, ModifyIndex: 0 };
+    await expect(single.call('ACL.Apply', { Token: master, Op: 'set', ACL })).rejects.toThrow(
+      'Cannot use legacy endpoint to modify a non-legacy token',
+    );
+  });
+
+  test('a binding rule may select by what no identity has yet, and names are bound in lower case', async () => {
+    const single = await started();
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
+    const Config = { JWTValidationPubKeys: [pem], ClaimMappings: { app: 'app' }, ListClaimMappings: { in: 'in' } };
+    await single.call('ACL.AuthMethodSet', {
+      Token: master,
+      AuthMethod: { ...emptyAuthMethod, Name: 'm', Type: 'jwt', Config },
+    });
+    const rule = (Selector: string, more: object = {}) =>
+      single.call('ACL.BindingRuleSet', {
+        Token: master,
+        BindingRule: {
+          ...emptyBindingRule,
+          AuthMethod: 'm',
+          BindType: 'service',
+          BindName: '${value.app}',
+          Selector,
+          ...more,
+        },
+      });
+    await rule('value.unheard == 1 or "x" in list.unheard', { BindName: 'never' });
+    const { ID } = await rule('"ops" in list.in');
+    await expect(rule('', { ID, AuthMethod: '', BindType: '' })).rejects.toThrow('no BindType is set');
+    const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const login = (app: string) => {
+      const claims = { app, in: ['ops'], exp: single.clock.wallMs() / 1000 + 60 };
+      const data = `${part({ alg: 'ES256' })}.${part(claims)}`;
+      const signature = sign('sha256', Buffer.from(data), { key: privateKey, dsaEncoding: 'ieee-p1363' });
+      const BearerToken = `${data}.${signature.toString('base64url')}`;
+      return single.call('ACL.Login', { Auth: { AuthMethod: 'm', BearerToken, Meta: null } });
+    };
+    expect((await login('Web')).ServiceIdentities).toEqual([{ ServiceName: 'web', Datacenters: null }]);
+    await expect(login('A B')).rejects.toThrow('computed "service" bind name for bind target is invalid: "a b"');
   });
 
   test('a query that waited is answered with the rights of the time of its answer', async () => {
