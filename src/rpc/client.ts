@@ -3,9 +3,10 @@
  * answer, an error, the caller's signal, or a time limit (reference/server-rpc.md §1.7, §10).
  */
 import { decodeShape, MsgpackStream, type Shape, type ShapeInput, type ShapeOf } from '../codec/index.ts';
+import { PeerBudget } from '../lib/index.ts';
 import type { Clock, Stream } from '../ports/index.ts';
 import type { RpcServerAddress } from './dial.ts';
-import { encodeRequest, type MethodTable, responseHead } from './message.ts';
+import { encodeRequest, headBytesMax, type MethodTable, responseHead } from './message.ts';
 import type { Lease, RpcPool } from './pool.ts';
 import { RpcError } from './rpc-error.ts';
 
@@ -16,8 +17,11 @@ const queryTimeMsDefault = 300_000;
 const queryTimeMsMax = 600_000;
 /** A server adds up to this part of the wait at random. */
 const jitterPart = 1 / 16;
-/** More than a list of every node and service of a large cluster. */
-const replyBytesMax = 512 * 1024 * 1024;
+/**
+ * Bytes of answers that have begun to come from one server, all together: more than a list of every node and service
+ * of a large cluster.
+ */
+const replyBytesMax = 256 * 1024 * 1024;
 
 export interface CallOptions {
   /** Gives up when aborted. */
@@ -47,13 +51,16 @@ export function createRpcClient<T extends MethodTable>(options: {
   const { pool, shapes, clock } = options;
   // One count for all connections, as with the peer; nothing depends on it.
   let seq = 0n;
+  const budget = new PeerBudget(replyBytesMax);
   return {
     call: async (to, method, request, { signal, timeoutMs = callTimeoutMs(request) } = {}) => {
       const shape = shapes[method]!;
       seq += 1n;
       // Encoded first: what cannot be said must not cost a stream.
       const message = encodeRequest(method, seq, shape.request as Shape<unknown, unknown>, request);
-      const body = await limited(clock, { signal, timeoutMs }, (limits) => exchange(pool, to, message, limits));
+      const body = await limited(clock, { signal, timeoutMs }, (limits) =>
+        exchange({ pool, to, budget }, message, limits),
+      );
       return decodeReply(shape.reply, method, body) as ShapeOf<T[typeof method]['reply']>;
     },
   };
@@ -75,7 +82,8 @@ export async function callOnce<R extends Shape<unknown, never>, S extends Shape<
   );
   const body = await limited(clock, { signal, timeoutMs }, async (limits) => {
     const destroy = (): void => stream.destroy();
-    return ask({ stream, release: destroy, end: destroy, destroy, lose: destroy }, message, limits);
+    const lease = { stream, release: destroy, end: destroy, destroy, lose: destroy };
+    return ask(lease, message, new PeerBudget(replyBytesMax), limits);
   });
   return decodeReply(method.reply, method.name, body) as ShapeOf<S>;
 }
@@ -142,8 +150,7 @@ function limited<T>(
 }
 
 async function exchange(
-  pool: RpcPool,
-  to: RpcServerAddress,
+  { pool, to, budget }: { readonly pool: RpcPool; readonly to: RpcServerAddress; readonly budget: PeerBudget },
   message: Uint8Array,
   onLimit: OnLimit,
 ): Promise<Uint8Array> {
@@ -155,20 +162,29 @@ async function exchange(
     lease.release();
     throw new RpcError('aborted', 'aborted');
   }
-  return ask(lease, message, onLimit);
+  return ask(lease, message, budget, onLimit);
 }
 
 /** Writes the request and waits for the answer. @returns the body of an answer that is no error. */
-function ask(lease: Lease, message: Uint8Array, onLimit: OnLimit): Promise<Uint8Array> {
+function ask(lease: Lease, message: Uint8Array, budget: PeerBudget, onLimit: OnLimit): Promise<Uint8Array> {
   const { stream } = lease;
+  const peer = stream.remote.address;
   return new Promise((resolve, reject) => {
     const input = new MsgpackStream(replyBytesMax);
     let error: string | undefined;
     let done = false;
+    /** Of this answer, as far as the budget knows. */
+    let held = 0;
     const finish = (then: () => void): void => {
       if (done) return;
       done = true;
+      budget.change(peer, -held);
       then();
+    };
+    const hold = (): void => {
+      const grown = input.bufferedBytes - held;
+      held += grown;
+      if (!budget.change(peer, grown)) throw new Error(`the answers of this server exceed ${budget.bytesMax} bytes`);
     };
     const lost = (cause: string): void =>
       finish(() => {
@@ -177,7 +193,7 @@ function ask(lease: Lease, message: Uint8Array, onLimit: OnLimit): Promise<Uint8
       });
     const read = (): void => {
       if (error === undefined) {
-        const head = input.next();
+        const head = input.next(headBytesMax);
         if (head === undefined) return;
         error = decodeShape(responseHead, head).Error;
       }
@@ -203,6 +219,7 @@ function ask(lease: Lease, message: Uint8Array, onLimit: OnLimit): Promise<Uint8
         try {
           input.push(bytes);
           read();
+          if (!done) hold();
         } catch (problem) {
           lost(problem instanceof Error ? problem.message : String(problem));
         }

@@ -18,6 +18,9 @@ export type MethodTable = Readonly<Record<string, Method>>;
 export const requestHead = struct({ ServiceMethod: str, Seq: uint64 });
 export const responseHead = struct({ ServiceMethod: str, Seq: uint64, Error: str });
 
+/** A head is a method's name and an error's text: longer than any that passed through a chain of servers. */
+export const headBytesMax = 64 * 1024;
+
 /** `struct{}`: the body of an answer that is an error, and of a call without arguments. */
 const emptyMap = Uint8Array.of(0x80);
 

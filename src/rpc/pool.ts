@@ -64,7 +64,7 @@ export class RpcPool {
     } catch (error) {
       // A connection that died in the pool costs no call: one more is opened.
       if (!pooled || this.#closed) throw error;
-      this.#drop(connection);
+      connection.retire();
       return this.#connection(to).lease();
     }
   }
@@ -163,6 +163,11 @@ class Connection {
           this.#leave();
         }),
     };
+  }
+
+  /** Takes no further calls: the next ones get a connection of their own. */
+  retire(): void {
+    this.#leave();
   }
 
   close(): void {

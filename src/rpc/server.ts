@@ -3,13 +3,19 @@
  * next, as clients expect (reference/server-rpc.md §2.1, §2.2). Streams do not wait for each other.
  */
 import { decodeShape, MsgpackStream, type Shape } from '../codec/index.ts';
+import { PeerBudget } from '../lib/index.ts';
 import type { Endpoint, Logger, Stream } from '../ports/index.ts';
-import { encodeErrorReply, encodeReply, type MethodTable, requestHead } from './message.ts';
+import { encodeErrorReply, encodeReply, headBytesMax, type MethodTable, requestHead } from './message.ts';
 
 /** Far above what a client of ours or theirs sends: a transaction or a KV value has at most 512 KiB. */
 const requestBytesMax = 64 * 1024 * 1024;
 /** Requests that a client may write ahead of their answers, bytes, before it is made to wait. */
 const aheadBytesMax = 1024 * 1024;
+/**
+ * For all streams of one client address together, bytes: requests that are not answered yet, also halves of some, and
+ * answers that are not taken. Many agents may be behind one address; what they hold at a time is far below.
+ */
+const heldBytesMax = 256 * 1024 * 1024;
 
 export interface RpcContext {
   /** Who asks. */
@@ -36,7 +42,8 @@ export function createRpcServer(options: {
   readonly logger: Logger;
 }): RpcServer {
   const services = new Set(Object.keys(options.shapes).map((method) => method.slice(0, method.lastIndexOf('.'))));
-  return { serve: (stream) => void new Conversation(stream, { ...options, services }) };
+  const budget = new PeerBudget(heldBytesMax);
+  return { serve: (stream) => void new Conversation(stream, { ...options, services, budget }) };
 }
 
 interface ConversationOptions {
@@ -44,6 +51,7 @@ interface ConversationOptions {
   readonly services: ReadonlySet<string>;
   readonly handler: RpcHandler;
   readonly logger: Logger;
+  readonly budget: PeerBudget;
 }
 
 interface Head {
@@ -58,6 +66,10 @@ class Conversation {
   readonly #abort = new AbortController();
   #head: Head | undefined;
   #busy = false;
+  /** Bytes of the request that is being answered, until it is. */
+  #requestBytes = 0;
+  /** What the budget knows of this stream. */
+  #held = 0;
   /** The peer sends no more. */
   #ended = false;
   /** We say no more. */
@@ -74,6 +86,7 @@ class Conversation {
         this.#input.push(bytes);
         if (this.#busy && this.#input.bufferedBytes > aheadBytesMax) stream.pause();
         this.#next();
+        this.#hold();
       },
       onEnd: () => {
         this.#ended = true;
@@ -82,6 +95,7 @@ class Conversation {
       onDrain: () => this.#drained?.(),
       onClose: () => {
         this.#over = true;
+        this.#release();
         this.#drained?.();
         this.#abort.abort(new Error('the caller is gone'));
       },
@@ -106,17 +120,20 @@ class Conversation {
     const head = this.#head;
     this.#head = undefined;
     this.#busy = true;
+    this.#requestBytes = body.length;
     void this.#answer(head, body).finally(() => {
       this.#busy = false;
+      this.#requestBytes = 0;
       if (this.#over) return;
       this.#stream.resume();
       this.#next();
+      this.#hold();
       if (this.#ended && !this.#busy) this.#finish();
     });
   }
 
   #readHead(): Head | undefined {
-    const bytes = this.#input.next();
+    const bytes = this.#input.next(headBytesMax);
     return bytes === undefined ? undefined : decodeShape(requestHead, bytes);
   }
 
@@ -140,7 +157,31 @@ class Conversation {
     } catch (error) {
       answer = encodeErrorReply(method, head.Seq, errorText(error));
     }
-    if (!this.#over && !this.#stream.write(answer)) await this.#drain();
+    if (this.#over || this.#stream.write(answer)) return;
+    this.#hold();
+    await this.#drain();
+  }
+
+  /** Tells the budget what this stream keeps in memory; who keeps too much is cut off. */
+  #hold(): void {
+    if (this.#over) return;
+    const { budget, logger } = this.#options;
+    const { remote, queuedBytes } = this.#stream;
+    const now = this.#input.bufferedBytes + this.#requestBytes + queuedBytes;
+    const grown = now - this.#held;
+    this.#held = now;
+    if (budget.change(remote.address, grown)) return;
+    logger.warn('closing an RPC stream: its client asks for more than it takes, or begins more than it ends', {
+      from: remote.address,
+      bytes_max: budget.bytesMax,
+    });
+    this.#release();
+    this.#stream.destroy();
+  }
+
+  #release(): void {
+    this.#options.budget.change(this.#stream.remote.address, -this.#held);
+    this.#held = 0;
   }
 
   #drain(): Promise<void> {
@@ -162,6 +203,7 @@ class Conversation {
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
+    this.#release();
     this.#stream.end();
     // What still comes is not for us, and must not be kept.
     this.#stream.resume();

@@ -1,4 +1,5 @@
 /** A stream as something to read from and to write to in turn, for the one long transfer there is: a snapshot. */
+import { ByteQueue } from '../lib/index.ts';
 import type { Clock, Stream, Timer } from '../ports/index.ts';
 
 /** Bytes read ahead of who takes them before the stream is paused. */
@@ -12,8 +13,7 @@ const lingerMs = 10_000;
 export class StreamBytes {
   readonly #stream: Stream;
   readonly #clock: Clock;
-  readonly #chunks: Uint8Array[] = [];
-  #buffered = 0;
+  readonly #chunks = new ByteQueue();
   #ended = false;
   #closed: { readonly error: Error | null } | undefined;
   /** Who waits, for something to read, room to write, or the close. */
@@ -26,8 +26,7 @@ export class StreamBytes {
     stream.subscribe({
       onData: (bytes) => {
         this.#chunks.push(bytes);
-        this.#buffered += bytes.length;
-        if (this.#buffered > aheadBytesMax) stream.pause();
+        if (this.#chunks.bytes > aheadBytesMax) stream.pause();
         this.#wake?.();
       },
       onEnd: () => {
@@ -52,8 +51,7 @@ export class StreamBytes {
     for (;;) {
       const chunk = this.#chunks.shift();
       if (chunk !== undefined) {
-        this.#buffered -= chunk.length;
-        if (this.#buffered <= aheadBytesMax) this.#stream.resume();
+        if (this.#chunks.bytes <= aheadBytesMax) this.#stream.resume();
         return chunk;
       }
       if (this.#ended) return null;
@@ -64,9 +62,7 @@ export class StreamBytes {
 
   /** Puts bytes back to the front. */
   unread(bytes: Uint8Array): void {
-    if (bytes.length === 0) return;
     this.#chunks.unshift(bytes);
-    this.#buffered += bytes.length;
   }
 
   /** What is left, piece by piece. */
@@ -109,8 +105,7 @@ export class StreamBytes {
       });
     let timer = watch();
     while (this.#closed === undefined) {
-      this.#chunks.length = 0;
-      this.#buffered = 0;
+      this.#chunks.clear();
       this.#stream.resume();
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }

@@ -8,7 +8,7 @@
  * close the whole connection, a stream here is not announced before its first byte is written.
  */
 import type { Clock, Endpoint, Stream, StreamEvents, Timer } from '../ports/index.ts';
-import { invariant } from '../lib/index.ts';
+import { ByteQueue, invariant } from '../lib/index.ts';
 
 const headerBytes = 12;
 const protocolVersion = 0;
@@ -55,7 +55,7 @@ const lastStreamId = 0xffff_ffff;
 /** Streams that a peer may have open at once; a client needs one for each request that waits. */
 export const yamuxStreamsMax = 2048;
 /** Bytes of all streams of a session that came and nobody took. A well-behaved client has next to none. */
-const unreadBytesMax = 64 * 1024 * 1024;
+const unreadBytesMax = 4 * 1024 * 1024;
 /** Bytes a connection may owe to a peer that does not read, before it is given up: data stops far below it. */
 const owedBytesMax = 8 * 1024 * 1024;
 
@@ -382,7 +382,7 @@ class YamuxStream implements Stream {
   #events: StreamEvents | undefined;
   #paused = false;
   /** What came and is not delivered yet. */
-  readonly #inbox: Uint8Array[] = [];
+  readonly #inbox = new ByteQueue();
   #consumed = 0;
   #receiveWindow = windowBytes;
   #sendWindow = windowBytes;
@@ -507,7 +507,8 @@ class YamuxStream implements Stream {
   }
 
   deliver(bytes: Uint8Array): void {
-    if (this.#closed) return;
+    // What follows the end is no part of the stream.
+    if (this.#closed || this.#finReceived) return;
     this.#inbox.push(bytes);
     this.#session.unreadChanged(bytes.length);
     this.#deliver();
@@ -560,7 +561,7 @@ class YamuxStream implements Stream {
       this.#events.onData(bytes);
     }
     this.#delivering = false;
-    if (this.#finReceived && !this.#endDelivered && !this.#closed && this.#inbox.length === 0 && !this.#paused) {
+    if (this.#finReceived && !this.#endDelivered && !this.#closed && this.#inbox.bytes === 0 && !this.#paused) {
       this.#endDelivered = true;
       this.#events.onEnd();
       if (this.#finSent) this.#finish(null);
@@ -585,9 +586,8 @@ class YamuxStream implements Stream {
     this.#closeTimer?.cancel();
     if (this.#opening === 'announced') this.#session.acknowledged();
     this.#opening = 'done';
-    let unread = 0;
-    for (const bytes of this.#inbox) unread += bytes.length;
-    this.#inbox.length = 0;
+    const unread = this.#inbox.bytes;
+    this.#inbox.clear();
     this.#outbox.length = 0;
     this.#queued = 0;
     this.#session.unreadChanged(-unread);

@@ -270,7 +270,7 @@ export function wrapped<T, In = T>(shape: Shape<T, In>): Shape<T, In> {
     write: (writer, value) => writer.raw(encodeShape(shape, value)),
     read: (reader) => {
       const inner = reader.raw();
-      return inner === null ? shape.zero : decodeShape(shape, inner);
+      return inner === null ? shape.zero : reader.nested(inner, (nested) => shape.read(nested));
     },
     zero: shape.zero,
   };
@@ -362,6 +362,7 @@ export function struct<const F extends Fields>(
     fields,
     write,
     read: (reader) => {
+      reader.fill(declared.length + 1);
       const record = { ...zeroRecord() };
       if (reader.nil()) return record as StructOf<F>;
       if (reader.peekType() === 'array') readArray(reader, record);

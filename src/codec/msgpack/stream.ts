@@ -5,6 +5,9 @@
 import { MsgpackError } from './error.ts';
 import { headOf } from './reader.ts';
 
+/** The begin of a value that is shorter than this is copied, or a few bytes would keep all that came with them. */
+const ownBytesMax = 512;
+
 export class MsgpackStream {
   readonly #valueBytesMax: number;
   /** Never written below `#end`, so that what was handed out stays as it is. */
@@ -40,13 +43,7 @@ export class MsgpackStream {
     }
     const live = this.#end - this.#start;
     if (this.#end + bytes.length > this.#buffer.length || !this.#owned) {
-      const grown = Buffer.allocUnsafe(Math.max(live + bytes.length, live * 2));
-      this.#buffer.copy(grown, 0, this.#start, this.#end);
-      this.#buffer = grown;
-      this.#owned = true;
-      this.#at -= this.#start;
-      this.#start = 0;
-      this.#end = live;
+      this.#own(Math.max(live + bytes.length, live * 2));
     }
     this.#buffer.set(bytes, this.#end);
     this.#end += bytes.length;
@@ -54,22 +51,23 @@ export class MsgpackStream {
 
   /**
    * The next value that is here in full, as a view that stays valid; undefined until it is.
+   * @param bytesMax for this one, where it is to be shorter than any.
    * @throws MsgpackError when the bytes are no msgpack, or the value is longer than allowed.
    */
-  next(): Uint8Array | undefined {
+  next(bytesMax = this.#valueBytesMax): Uint8Array | undefined {
     while (this.#pending > 0) {
-      if (this.#at >= this.#end) return this.#wait();
+      if (this.#at >= this.#end) return this.#wait(bytesMax);
       const head = headOf(this.#buffer[this.#at]!);
-      if (this.#at + 1 + head.lengthSize > this.#end) return this.#wait();
+      if (this.#at + 1 + head.lengthSize > this.#end) return this.#wait(bytesMax);
       const count = head.lengthSize === 0 ? head.fixed : this.#buffer.readUIntBE(this.#at + 1, head.lengthSize);
       this.#at += head.size;
       this.#pending--;
       if (head.kind === 'bytes') this.#at += count;
       else this.#pending += count * head.perItem;
     }
-    if (this.#at > this.#end) return this.#wait();
+    if (this.#at > this.#end) return this.#wait(bytesMax);
     const value = this.#buffer.subarray(this.#start, this.#at);
-    this.#checkLength(value.length);
+    checkLength(value.length, bytesMax);
     this.#start = this.#at;
     this.#pending = 1;
     return value;
@@ -83,14 +81,26 @@ export class MsgpackStream {
     return rest;
   }
 
-  #wait(): undefined {
+  #wait(bytesMax: number): undefined {
     // Each value that is missing has a byte at least: a count that cannot come true is refused before it is waited for.
-    this.#checkLength(Math.max(this.#at, this.#end) - this.#start + this.#pending);
+    checkLength(Math.max(this.#at, this.#end) - this.#start + this.#pending, bytesMax);
+    const live = this.#end - this.#start;
+    if (!this.#owned && live > 0 && live < ownBytesMax) this.#own(ownBytesMax);
     return undefined;
   }
 
-  #checkLength(length: number): void {
-    if (length <= this.#valueBytesMax) return;
-    throw new MsgpackError(`a value of more than ${this.#valueBytesMax} bytes`);
+  /** Moves what is left into a buffer of our own, with room for more. */
+  #own(bytes: number): void {
+    const grown = Buffer.allocUnsafe(bytes);
+    this.#buffer.copy(grown, 0, this.#start, this.#end);
+    this.#buffer = grown;
+    this.#owned = true;
+    this.#at -= this.#start;
+    this.#end -= this.#start;
+    this.#start = 0;
   }
+}
+
+function checkLength(length: number, bytesMax: number): void {
+  if (length > bytesMax) throw new MsgpackError(`a value of more than ${bytesMax} bytes`);
 }

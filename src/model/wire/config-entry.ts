@@ -5,7 +5,7 @@
 import {
   converted,
   MsgpackError,
-  MsgpackReader,
+  type MsgpackReader,
   MsgpackWriter,
   opt,
   record,
@@ -207,7 +207,7 @@ function sequence<T>(
     },
     read: (reader) => {
       const inner = reader.raw();
-      return inner === null ? required() : read(new MsgpackReader(inner));
+      return inner === null ? required() : reader.nested(inner, read);
     },
     get zero() {
       return required();
