@@ -316,6 +316,10 @@ describe('an OpenID provider', () => {
     await expect(set().validator.validate(bearer, nowMs)).rejects.toThrow(text);
   });
 
+  test('may say for whom its tokens are, though nobody is bound', async () => {
+    expect(await set({ BoundAudiences: [] }).validator.validate(rs256(mine), nowMs)).toBeDefined();
+  });
+
   test('takes the algorithms that are named', async () => {
     const { validator } = set({ JWTSupportedAlgs: ['ES256'] });
     expect(await validator.validate(es256(mine), nowMs)).toBeDefined();
