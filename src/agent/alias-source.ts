@@ -6,6 +6,8 @@ import type { LocalState } from './local-state.ts';
 
 /** After a failed query (ms): servers may be electing, and nobody waits for this. */
 const retryMs = 5_000;
+/** After an answer that says nothing new (ms). */
+const idlePauseMs = 1_000;
 
 export function createAliasSource(dependencies: {
   readonly state: LocalState;
@@ -28,12 +30,16 @@ export function createAliasSource(dependencies: {
         const request = { Datacenter: datacenter, Node: node, AllowStale: true, Token: token?.() ?? '' };
         const checks = await caller.call('Health.NodeChecks', { ...request, MinQueryIndex: index }, signal);
         const services = await caller.call('Catalog.NodeServices', request, signal);
-        index = checks.Index;
+        const isNews = checks.Index !== index;
+        // A cluster that was restored counts from lower numbers.
+        index = checks.Index < index ? 0 : checks.Index;
         onView(
           services.NodeServices === null
             ? null
             : viewOf(Object.keys(services.NodeServices.Services), checks.HealthChecks),
         );
+        // A server that answers without news is not asked again at once.
+        if (!isNews) await sleep(clock, idlePauseMs, signal);
       } catch {
         if (signal.aborted) return;
         await sleep(clock, retryMs, signal).catch(() => undefined);

@@ -190,7 +190,8 @@ class ClientRouter implements Router {
       const server = this.#take(tried);
       let failure: CallError;
       try {
-        return await this.#try(server, method, withRestOfWait(request, clock.monotonicMs() - startMs), signal);
+        const rest = giveUpMs === undefined ? request : withRestOfWait(request, clock.monotonicMs() - startMs);
+        return await this.#try(server, method, rest, signal);
       } catch (error) {
         signal?.throwIfAborted();
         failure = this.#failed(server, method, error);
@@ -324,7 +325,7 @@ function waits(request: unknown): boolean {
 /** The same request for another server, which shall wait no longer than the first would have. */
 function withRestOfWait<R>(request: R, waitedMs: number): R {
   const { MaxQueryTime = 0 } = (request ?? {}) as Waits;
-  if (waitedMs <= 0 || MaxQueryTime <= 0 || !waits(request)) return request;
+  if (MaxQueryTime <= 0 || !waits(request)) return request;
   return { ...request, MaxQueryTime: Math.max(shortestWaitNs, MaxQueryTime - Math.round(waitedMs * 1e6)) };
 }
 
