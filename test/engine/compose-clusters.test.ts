@@ -12,13 +12,16 @@ const consul = noEngine === undefined ? await realConsul() : { reason: noEngine 
 const consulImage = 'stand-in/consul';
 const servers = ['server-1', 'server-2', 'server-3'] as const;
 /** Until a cluster of three, built from nothing on a loaded machine, has settled (ms). */
-const settleMs = 60_000;
+const settleMs = 90_000;
+
+/** Of each test, and of bringing everything up, on a machine that has other things to do (ms). */
+const limitMs = 240_000;
 
 describe.each([
   { folder: 'cluster', program: 'portolan', skip: noEngine !== undefined },
   { folder: 'consul-servers', program: 'consul', skip: 'reason' in consul },
 ])('compose/$folder', ({ folder, program, skip }) => {
-  describe.skipIf(skip)('brought up', () => {
+  describe.skipIf(skip)('brought up', { timeout: limitMs }, () => {
     let build: BuildEngine;
     let environment: Readonly<Record<string, string>>;
 
@@ -40,7 +43,7 @@ describe.each([
       }
       environment = { DOCKER_SOCKET: build.socket, DOCKER_GID: await build.socketGroup(), CONSUL_IMAGE: consulImage };
       await compose('up', '-d', '--build', '--wait', '--wait-timeout', String(settleMs / 1000));
-    });
+    }, limitMs);
 
     afterAll(async () => {
       await build?.engine.close();

@@ -22,7 +22,10 @@ const consul = noEngine === undefined ? await realConsul() : { reason: noEngine 
 /** Retries sooner than by default, so that a test sees the second attempt. */
 const retrySoon = '-retry-interval=1s';
 
-describe.skipIf('reason' in consul)('on an ECS instance', () => {
+/** Of each test, and of bringing everything up, on a machine that has other things to do (ms). */
+const limitMs = 240_000;
+
+describe.skipIf('reason' in consul)('on an ECS instance', { timeout: limitMs }, () => {
   let build: BuildEngine;
   let instance: EcsInstance;
 
@@ -31,7 +34,7 @@ describe.skipIf('reason' in consul)('on an ECS instance', () => {
     build = await BuildEngine.start();
     await build.cli(['build', '-t', 'portolan', '.'], { env: { DOCKER_BUILDKIT: '0' } });
     instance = await EcsInstance.start(build, consul.binary);
-  });
+  }, limitMs);
 
   afterAll(async () => {
     await instance?.close();
@@ -86,9 +89,11 @@ describe.skipIf('reason' in consul)('on an ECS instance', () => {
   }
 
   test('nothing leads out of the network', async () => {
-    await expect(instance.inside('curl', '-sS', '-m', '2', 'http://10.213.0.1/')).rejects.toThrow(
-      /unreachable|timed out|Failed to connect|Could not connect|couldn't connect/i,
-    );
+    // The other end of the cable that the engine's namespace had before; then any address.
+    for (const address of [build.engine.hostAddress.replace(/\.2$/, '.1'), '192.0.2.1']) {
+      await expect(instance.inside('ping', '-c', '1', '-W', '1', address)).rejects.toThrow();
+    }
+    await instance.inside('ping', '-c', '1', '-W', '5', serverAddress);
     expect(await instance.inside('curl', '-sS', '-m', '5', 'http://127.0.0.1:51678/v1/metadata')).toContain('harbour');
   });
 
@@ -171,6 +176,18 @@ describe.skipIf('reason' in consul)('on an ECS instance', () => {
       );
     });
 
+    test('makes a server of the instance', async () => {
+      await instance.userData({ PORTOLAN_JOIN: '', PORTOLAN_ARGS: '-datacenter=own -server -bootstrap-expect=1' });
+      let peers = '';
+      await waitUntil(
+        () => `a leader\n${peers}`,
+        async () => {
+          peers = await build.cli(['exec', 'portolan', 'portolan', 'operator', 'raft', 'list-peers']).catch(String);
+          return new RegExp(`^${instanceName} .* ${instanceAddress}:8300 +leader `, 'm').test(peers);
+        },
+      );
+    });
+
     test.each([
       [{ PORTOLAN_NETWORK: 'awsvpc' }, 'PORTOLAN_NETWORK=awsvpc is not known; use host or bridge'],
       [
@@ -235,6 +252,13 @@ describe.skipIf('reason' in consul)('on an ECS instance', () => {
       const given = await taskArguments(file, {
         socket: build.socket,
         folder: instance.folder,
+        gateway: await build.engine.docker(
+          'network',
+          'inspect',
+          'bridge',
+          '--format',
+          '{{(index .IPAM.Config 0).Gateway}}',
+        ),
         variables: {
           ...taskVariables,
           // No name leads to the simulated API.
@@ -266,6 +290,17 @@ describe.skipIf('reason' in consul)('on an ECS instance', () => {
       const asked = instance.requests.slice(before).map(({ name, path }) => `${name} ${path}`);
       expect(asked).toContain('task /v2/credentials/7e6d');
       expect(asked.filter((each) => each.startsWith('metadata '))).toEqual([]);
+      await registers();
+    });
+
+    test('on the host network: address of the interface, keys of the task', async () => {
+      await instance.setHopLimit(1);
+      const before = instance.requests.length;
+      await startTask('task-definition-host.json', { metadataFile: true });
+      await joined('harbour-1');
+      expect(await log()).toMatch(/10\.0\.1\.10 \(from interface ens5/);
+      const asked = instance.requests.slice(before).map(({ name, path }) => `${name} ${path}`);
+      expect(asked).toContain('task /v2/credentials/7e6d');
       await registers();
     });
 

@@ -25,7 +25,10 @@ function skipReason(): string | undefined {
   return missing;
 }
 
-describe.skipIf(skipReason() !== undefined)('under systemd', () => {
+/** Of each test, and of bringing everything up, on a machine that has other things to do (ms). */
+const limitMs = 240_000;
+
+describe.skipIf(skipReason() !== undefined)('under systemd', { timeout: limitMs }, () => {
   let engine: TestEngine;
   let dir: string;
 
@@ -51,7 +54,7 @@ describe.skipIf(skipReason() !== undefined)('under systemd', () => {
         return inside('systemctl', 'is-active', 'multi-user.target').catch(() => undefined);
       },
     );
-  });
+  }, limitMs);
 
   afterAll(async () => {
     await engine?.close();

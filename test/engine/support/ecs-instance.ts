@@ -251,6 +251,8 @@ export async function taskArguments(
     readonly socket: string;
     /** Where the instance's folders are on this machine. */
     readonly folder: string;
+    /** Address of its bridge, which the definition takes to be the default one. */
+    readonly gateway: string;
     readonly variables: Readonly<Record<string, string>>;
   },
 ): Promise<readonly string[]> {
@@ -286,7 +288,7 @@ export async function taskArguments(
     ...Object.entries(labels).flatMap(([name, value]) => ['--label', `${name}=${value}`]),
     ...Object.entries(instance.variables).flatMap(([name, value]) => ['-e', `${name}=${value}`]),
     container.image,
-    ...container.command,
+    ...container.command.map((each) => each.replace('172.17.0.1', instance.gateway)),
   ];
 }
 
