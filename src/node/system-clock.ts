@@ -6,6 +6,13 @@ import type { Clock, Timer } from '../ports/index.ts';
 
 /** Longest delay `setTimeout` takes, ms. */
 const timerDelayMsMax = 2 ** 31 - 1;
+/**
+ * Node keeps a list for every length of delay until that delay is over, also when all its timers were cancelled.
+ * Blocking queries wait for minutes and a random rest, so there would soon be a list for every millisecond of them,
+ * several megabytes: delays from this on (ms) end on multiples of the grain.
+ */
+const longDelayMs = 60_000;
+const grainMs = 250;
 
 export class SystemClock implements Clock {
   monotonicMs(): number {
@@ -26,7 +33,7 @@ export class SystemClock implements Clock {
           if (leftMs > 0) arm(leftMs);
           else callback();
         },
-        Math.min(Math.ceil(remainingMs), timerDelayMsMax),
+        Math.min(shared(remainingMs), timerDelayMsMax),
       );
       handle.unref();
     };
@@ -37,4 +44,9 @@ export class SystemClock implements Clock {
       },
     };
   }
+}
+
+/** The delay that a timer is set to: not shorter, and equal for many. */
+function shared(delayMs: number): number {
+  return delayMs < longDelayMs ? Math.ceil(delayMs) : Math.ceil(delayMs / grainMs) * grainMs;
 }

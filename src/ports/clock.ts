@@ -9,7 +9,10 @@ export interface Clock {
   monotonicMs(): number;
   /** Milliseconds since 1970 UTC. Only for what people and other programs see. */
   wallMs(): number;
-  /** Calls `callback` once after `delayMs` (>= 0). A real timer does not keep the process alive. */
+  /**
+   * Calls `callback` once after `delayMs` (>= 0), not before, and after minutes up to a quarter of a second later. A
+   * real timer does not keep the process alive.
+   */
   after(delayMs: number, callback: () => void): Timer;
 }
 

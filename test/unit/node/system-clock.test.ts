@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { SystemClock } from '../../../src/node/system-clock.ts';
 import { SystemRandom } from '../../../src/node/system-random.ts';
 
@@ -22,6 +22,21 @@ test('a delay above 2^31 ms does not fire at once, and a cancelled timer never d
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(fired).toBe(0);
   timers[0]!.cancel();
+});
+
+test('long delays share a few lengths, none of them shorter than what was asked for', () => {
+  const set = vi.spyOn(globalThis, 'setTimeout');
+  try {
+    const clock = new SystemClock();
+    for (const delayMs of [50, 59_999, 60_000, 300_000, 300_000.5, 300_001, 300_249, 300_251]) {
+      clock.after(delayMs, () => undefined).cancel();
+    }
+    expect(set.mock.calls.map(([, delayMs]) => delayMs)).toEqual([
+      50, 59_999, 60_000, 300_000, 300_250, 300_250, 300_250, 300_500,
+    ]);
+  } finally {
+    set.mockRestore();
+  }
 });
 
 test('real chance: UUIDs of version 4, bytes of the length asked, numbers below 1', () => {
