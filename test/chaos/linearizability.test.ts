@@ -24,6 +24,8 @@ const loadMs = 3_500;
 /** From the end of a fault until all servers are one cluster again (ms). */
 const recoveryLimitMs = 60_000;
 const diskMegabytes = 64;
+/** A server may give up when it cannot write; its supervisor starts it again after this (ms). */
+const restartMs = 500;
 
 const needs = clusterNeeds('chaos: linearizability');
 
@@ -72,20 +74,13 @@ const faults: Readonly<Record<string, Fault>> = {
   'a leader without disk space': async ({ cluster, disks }) => {
     const leader = await cluster.leader();
     disks.get(leader)!.fill();
-    return async () => {
-      disks.get(leader)!.free();
-      // A server may give up when it cannot write; its supervisor starts it again.
-      if (!leader.running) leader.start();
-    };
+    return async () => disks.get(leader)!.free();
   },
   'a follower without disk space': async (scene) => {
     const leader = await scene.cluster.leader();
     const follower = scene.cluster.servers.find((server) => server !== leader)!;
     scene.disks.get(follower)!.fill();
-    return async () => {
-      scene.disks.get(follower)!.free();
-      if (!follower.running) follower.start();
-    };
+    return async () => scene.disks.get(follower)!.free();
   },
 };
 
@@ -99,7 +94,7 @@ describe.skipIf(needs === undefined).each(wantedKinds())('histories of three %s 
     const cluster = new Cluster({ network, consul: needs!.consul, serverConfig: { bootstrap_expect: 3 } });
     const disks = new Map<Member, Disk>();
     for (const name of ['s1', 's2', 's3']) {
-      const server = cluster.add({ name, kind, server: true });
+      const server = cluster.add({ name, kind, server: true, restartMs });
       disks.set(server, network.mountDisk(server.dataDir, diskMegabytes));
     }
     scene = { cluster, disks, random: new SeededRandom(seed) };

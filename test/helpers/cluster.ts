@@ -14,7 +14,8 @@ import type { Host, Network } from './namespaces.ts';
 import { waitUntil } from './wait.ts';
 
 const root = resolve(import.meta.dirname, '../..');
-const bundle = join(root, 'dist/portolan.js');
+/** The agent under test; PORTOLAN_BUNDLE names another build of it. */
+const bundle = process.env['PORTOLAN_BUNDLE'] ?? join(root, 'dist/portolan.js');
 /** Where logs of failed tests stay. */
 const keptLogs = join(root, '.cache/cluster-logs');
 
@@ -39,6 +40,8 @@ export interface MemberOptions {
   /** Settings on top of the cluster's. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** A supervisor: starts it again this long after it has ended by itself (ms). Nobody does when not given. */
+  readonly restartMs?: number;
   /** Last part of its address; the next free one when not given. */
   readonly number?: number;
 }
@@ -84,6 +87,7 @@ export class Member {
   readonly #config: () => Readonly<Record<string, unknown>>;
   readonly #env: Readonly<Record<string, string>>;
   readonly #http = new Agent({ keepAlive: true });
+  readonly #restartMs: number | undefined;
   #child: ChildProcess | undefined;
 
   /** @param shared settings that members of the cluster have in common, asked at each start */
@@ -101,6 +105,7 @@ export class Member {
     this.logFile = join(host.directory, 'log');
     this.#command = command;
     this.#env = options.env ?? {};
+    this.#restartMs = options.restartMs;
     this.#config = () => ({
       node_name: options.name,
       node_id: this.nodeId,
@@ -123,6 +128,11 @@ export class Member {
 
   get running(): boolean {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Whether it has ended by itself, and nobody starts it again. */
+  get gaveUp(): boolean {
+    return this.#child !== undefined && !this.running && this.#restartMs === undefined;
   }
 
   /** Everything it wrote so far, over all starts. */
@@ -152,6 +162,15 @@ export class Member {
       stdio: ['ignore', log, log],
     });
     closeSync(log);
+    const child = this.#child;
+    const restartMs = this.#restartMs;
+    if (restartMs === undefined) return;
+    child.once('exit', () => {
+      setTimeout(() => {
+        // Unless the test itself has ended or started it.
+        if (this.#child === child) this.start(config);
+      }, restartMs);
+    });
   }
 
   /** SIGKILL, and waits until it is gone. */
@@ -331,7 +350,7 @@ export class Cluster {
       () => `the cluster to form\n${all.map(({ logTail }) => logTail).join('\n')}`,
       async () => {
         for (const member of all) {
-          if (!member.running) throw new Error(`${member.name} ended by itself\n${member.logTail}`);
+          if (member.gaveUp) throw new Error(`${member.name} ended by itself\n${member.logTail}`);
           const known = await leaderOf(member);
           if (known === undefined) return false;
           const records = await member.get<MemberRecord[]>('/v1/agent/members').catch(() => []);
