@@ -267,9 +267,9 @@ test(
       const { random } = cluster;
       const acknowledged = new Map<string, string>();
       const unclear = new Set<string>();
-      let isOver = false;
+      const load = { isOver: false };
       const client = async (number: number): Promise<void> => {
-        for (let i = 0; !isOver; i++) {
+        for (let i = 0; !load.isOver; i++) {
           const { alive } = cluster;
           const machine = alive[random.integer(alive.length)];
           await new Promise<void>((resolve) => cluster.clock.after(1 + random.next() * 200, resolve));
@@ -279,7 +279,7 @@ test(
           const value = `${seed}-${number}-${i}`;
           const isDead = (): boolean => machine?.process?.server !== server;
           const ended = (async () => {
-            while (!isDead() && !isOver) await new Promise<void>((resolve) => cluster.clock.after(50, resolve));
+            while (!isDead() && !load.isOver) await new Promise<void>((resolve) => cluster.clock.after(50, resolve));
             throw new Error('EOF');
           })();
           ended.catch(() => undefined);
@@ -305,7 +305,7 @@ test(
         }
       }
       for (const machine of cluster.machines) if (machine.process === undefined) await cluster.join(machine);
-      isOver = true;
+      load.isOver = true;
       await cluster.within(Promise.all(running), 60_000);
       await cluster.untilLed();
       await cluster.untilEqual();

@@ -106,6 +106,11 @@ describe('configuration', () => {
     ],
     ['consul', { PrivateKeyType: 'rsa', PrivateKeyBits: 1 }, 'RSA key length must be 2048 or 4096 bits'],
     ['consul', { PrivateKeyType: 'ec', PrivateKeyBits: 5 }, 'EC key length must be one of (224, 256, 384, 521) bits'],
+    [
+      'consul',
+      { PrivateKeyType: 'ec', PrivateKeyBits: Object.create(null) as object },
+      "'PrivateKeyBits' expected type 'int', got unconvertible type 'map[string]interface {}'",
+    ],
     ['consul', { PrivateKeyType: 'x' }, "private key type must be either 'ec' or 'rsa'"],
     ['consul', { PrivateKey: 'x' }, 'error configuring provider: PrivateKey cannot be given'],
   ])('%s with %j is refused', async (provider, config, message) => {

@@ -60,3 +60,39 @@ test('gossip is asked where there is one', async () => {
     'LocalOnly can only be used for List operations',
   );
 });
+
+describe('other datacenters', () => {
+  const response = { WAN: false, Segment: '', Messages: null, Keys: {}, PrimaryKeys: {}, NumNodes: 3, Error: '' };
+  const asked: KeyringRequest[] = [];
+  const withOthers = () =>
+    singleServer({
+      cluster: {
+        members: () => [],
+        callServer: (async (_to: unknown, _method: string, request: KeyringRequest) => {
+          asked.push(request);
+          if (request.Datacenter === 'dc3') throw new Error('connection refused');
+          return { Responses: [{ ...response, Datacenter: request.Datacenter }] };
+        }) as never,
+        dialSnapshot: () => Promise.reject(new Error('not here')),
+        forceLeave: () => Promise.resolve(),
+        wan: {
+          datacenters: () => ['dc1', 'dc2', 'dc3'],
+          serversOf: (datacenter) => [{ name: 's', datacenter, address: '192.0.2.1', port: 8300 }],
+          coordinates: () => [],
+        },
+      },
+    });
+  const responses = async (more: Partial<KeyringRequest> = {}) =>
+    (await withOthers().call('Internal.KeyringOperation', { ...list, ...more })).Responses;
+
+  test('are asked for their LAN pools, and say it when they cannot be reached', async () => {
+    const said = await responses();
+    expect(said.map(({ Datacenter }) => Datacenter)).toEqual(['dc1', 'dc1', 'dc2', 'dc3']);
+    expect(said.at(-1)?.Error).toMatch(/connection refused/);
+    expect(asked.every(({ Forwarded }) => Forwarded)).toBe(true);
+  });
+
+  test.each([{ Forwarded: true }, { LocalOnly: true }])('are not asked with %j', async (more) => {
+    expect((await responses(more)).map(({ Datacenter }) => Datacenter)).toEqual(['dc1']);
+  });
+});

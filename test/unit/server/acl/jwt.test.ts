@@ -74,6 +74,7 @@ describe('a login with a JWT', () => {
       "error parsing token: invalid character 'x' looking for beginning of value",
     ],
     ['empty parts', '..', unknown],
+    ['an algorithm that is no text', `${part({ alg: { toString: 1 } })}.${part(good)}.AAAA`, unknown],
     ['an unsigned token', `${part({ alg: 'none' })}.${part(good)}.`, unknown],
     [
       'the public key used as a shared secret',
@@ -102,6 +103,11 @@ describe('a login with a JWT', () => {
       'a list that has something else in it',
       es256({ ...good, groups: [{}] }),
       'value map[] in "groups" list claim could not be parsed as string',
+    ],
+    [
+      'a list in a list',
+      es256({ ...good, groups: [[{ toString: 1 }]] }),
+      'value [{"toString":1}] in "groups" list claim could not be parsed as string',
     ],
   ])('is refused for %s', async (_, bearer, text) => {
     await expect(validator.validate(bearer, nowMs)).rejects.toThrow(text);
@@ -138,6 +144,7 @@ describe('a login with a JWT', () => {
         'data does not contain any valid RSA, ECDSA, or ED25519 public keys',
     ],
     [{ ...config, JWTSupportedAlgs: ['HS256'] }, 'Invalid supported algorithm: HS256'],
+    [{ ...config, NotBeforeLeeway: Object.create(null) as object }, `${decoding}cannot parse 'NotBeforeLeeway' as int`],
     [{ ...config, Bogus: 1, Also: 2 }, `${decoding}'' has invalid keys: Also, Bogus`],
     [{ ...config, ClaimMappings: { a: 'x', b: 'x' } }, 'ClaimMappings contains multiple mappings for key "x"'],
     [{ ...config, ClaimMappings: 'x' }, `${decoding}'ClaimMappings' expected a map, got 'string'`],
