@@ -3,7 +3,6 @@
  * terms and indexes only; contents of entries, the disk and the network are the driver's. The rules are those of
  * hashicorp/raft 1.1 as recorded in reference/raft.md §2.
  */
-import { invariant } from '../lib/index.ts';
 import type { Random } from '../ports/index.ts';
 import type { Action, Outgoing, RaftEvent, Refusal, Role } from './actions.ts';
 import { commitIndexFor } from './commitment.ts';
@@ -505,10 +504,16 @@ export class RaftCore {
       reply(false, false, this.#hardSequence);
       return;
     }
-    invariant(
-      this.#role !== 'leader' || request.Term !== this.term,
-      `two leaders in term ${request.Term}: this server and ${request.Leader}`,
-    );
+    const refuse = (error: string): void => {
+      const response = { LastLog: lastLog, NoRetryBackoff: true, ProtocolVersion: protocolVersion, Success: false };
+      const message = { rpc: 'appendEntries', response: { ...response, Term: this.term } } as const;
+      this.#actions.push({ kind: 'replyError', replyId, error, message });
+    };
+    // Neither can come from a server that keeps the rules, but this server has done no wrong: it goes on.
+    if (this.#role === 'leader' && request.Term === this.term) {
+      refuse(`two leaders in term ${request.Term}: this server and ${request.Leader}`);
+      return;
+    }
     if (request.Term > this.term || this.#role !== 'follower' || this.#leader !== request.Leader) {
       this.#adoptTerm(request.Term, request.Leader);
     }
@@ -524,7 +529,11 @@ export class RaftCore {
       return;
     }
     const entries = request.Entries ?? [];
-    this.#store(prev.index, entries);
+    const contradiction = this.#store(entries);
+    if (contradiction !== undefined) {
+      refuse(contradiction);
+      return;
+    }
     const through = prev.index + entries.length;
     this.#advanceCommit(Math.min(request.LeaderCommitIndex, Math.max(through, this.#commitIndex)));
     this.#lastContactMs = this.#nowMs;
@@ -536,23 +545,24 @@ export class RaftCore {
     return position.index < this.#terms.firstIndex - 1 || this.#terms.term(position.index) === position.term;
   }
 
-  /** Takes over the entries we lack; what contradicts them goes. */
-  #store(prevIndex: number, entries: readonly LogEntry[]): void {
-    let expected = prevIndex + 1;
-    for (const entry of entries) invariant(entry.Index === expected++, `entry ${entry.Index} is out of order`);
+  /** Takes over the entries we lack; what contradicts them goes. @returns why not, when it is committed. */
+  #store(entries: readonly LogEntry[]): string | undefined {
     const missing = entries.findIndex(
       ({ Index, Term }) => Index >= this.#terms.firstIndex && this.#terms.term(Index) !== Term,
     );
-    if (missing < 0) return;
+    if (missing < 0) return undefined;
     const fresh = entries.slice(missing);
-    const from = fresh[0]!.Index;
+    const [{ Index: from, Term: term }] = fresh as readonly LogEntry[] as readonly [LogEntry];
+    if (from <= this.#commitIndex || term < (this.#terms.term(from - 1) ?? 0)) {
+      return `entry ${from} of term ${term} contradicts what is committed up to ${this.#commitIndex}`;
+    }
     if (from <= this.#terms.last.index) {
-      invariant(from > this.#commitIndex, `the leader contradicts the committed entry ${from}`);
       this.#terms.truncateFrom(from);
       this.#configurations.truncatedFrom(from);
       this.#actions.push({ kind: 'truncate', sequence: this.#durability.issueCut(from - 1), from });
     }
     this.#append(fresh);
+    return undefined;
   }
 
   #append(entries: readonly LogEntry[]): void {

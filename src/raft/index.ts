@@ -15,7 +15,7 @@ export { RaftError, type RaftErrorCode } from './errors.ts';
 export { type LogEntry, logTypes } from './log-entry.ts';
 export * from './messages.ts';
 export { type RaftOptions, raftMultiplierDefault, raftOptions } from './options.ts';
-export { type Applied, type Leadership, RaftNode, type RaftNodeOptions } from './raft-node.ts';
+export { type Applied, brokenRules, type Leadership, RaftNode, type RaftNodeOptions } from './raft-node.ts';
 export {
   parsePeers,
   peersFile,

@@ -4,17 +4,17 @@
  * the way at once, and one for heartbeats and votes, which must not wait behind entries. A snapshot gets its own.
  */
 import { MsgpackStream } from '../codec/msgpack/index.ts';
+import { PeerBudget } from '../lib/index.ts';
 import type { Clock, Logger, Stream, Timer } from '../ports/index.ts';
 import { isHeartbeat, type RaftRequest, type RaftResponse } from './messages.ts';
-import { ServerConnection } from './server-connection.ts';
+import {
+  requestTimeoutMs,
+  ServerConnection,
+  snapshotBytesPerTimeout,
+  unfinishedBytesMax,
+} from './server-connection.ts';
 import type { RaftAnswer, RaftPeer, RaftTransport, SnapshotBody } from './transport.ts';
 import { decodeAnswer, encodeRequest, type RaftRpc } from './wire.ts';
-
-/** Time for one request and its answer. */
-const requestTimeoutMs = 10_000;
-
-/** A snapshot gets that time for each of so many bytes. */
-const snapshotBytesPerTimeout = 256 * 1024;
 
 /** A connection nobody used for this long is closed: its peer may be gone for good. */
 const idleMs = 30_000;
@@ -40,6 +40,7 @@ export class NetworkTransport implements RaftTransport {
   readonly #lanes = new Map<string, Lanes>();
   readonly #snapshots = new Set<Lane>();
   readonly #accepted = new Set<ServerConnection>();
+  readonly #unfinished = new PeerBudget(unfinishedBytesMax);
   #handler: ((request: RaftRequest, body: SnapshotBody | undefined) => Promise<RaftAnswer>) | undefined;
   #closed = false;
 
@@ -65,8 +66,13 @@ export class NetworkTransport implements RaftTransport {
       stream.destroy();
       return;
     }
-    const connection = new ServerConnection(stream, this.#handler, this.#options.logger, () => {
-      this.#accepted.delete(connection);
+    const { clock, logger } = this.#options;
+    const connection = new ServerConnection(stream, {
+      handler: this.#handler,
+      clock,
+      logger,
+      unfinished: this.#unfinished,
+      onClosed: () => this.#accepted.delete(connection),
     });
     this.#accepted.add(connection);
     connection.start();

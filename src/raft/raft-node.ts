@@ -83,6 +83,9 @@ interface InFlight extends Waiting {
   readonly term: number;
 }
 
+/** Told when a request can only come from a server that does not keep the rules; it is refused. */
+export const brokenRules = 'refusing what another server sends as leader: it contradicts what is settled';
+
 export class RaftNode {
   readonly #options: RaftNodeOptions;
   readonly #core: RaftCore;
@@ -473,6 +476,7 @@ export class RaftNode {
         this.#answer(action.replyId, { error: '', message: action.message });
         break;
       case 'replyError':
+        if (action.message.rpc === 'appendEntries') this.#options.logger.error(brokenRules, { error: action.error });
         this.#answer(action.replyId, { error: action.error, message: action.message });
         break;
       case 'receiveSnapshot':

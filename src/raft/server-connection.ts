@@ -3,40 +3,59 @@
  * them, so that entries which arrive together are stored together; answers go back in the order of the requests.
  */
 import { MsgpackStream } from '../codec/msgpack/index.ts';
-import type { Logger, Stream } from '../ports/index.ts';
+import { ByteQueue, type PeerBudget } from '../lib/index.ts';
+import type { Clock, Logger, Stream, Timer } from '../ports/index.ts';
 import type { RaftRequest } from './messages.ts';
+import { requestProblem } from './request-problem.ts';
 import type { RaftAnswer, SnapshotBody } from './transport.ts';
 import { decodeRequest, encodeAnswer, type RaftRpc, rpcOfType, versionRefusal } from './wire.ts';
+
+/** Time for one request and its answer. */
+export const requestTimeoutMs = 10_000;
+
+/** A snapshot gets that time for each of so many bytes. */
+export const snapshotBytesPerTimeout = 256 * 1024;
+
+/** Of requests that have come in part, over all connections of one address: one of the largest. */
+export const unfinishedBytesMax = 64 * 1024 * 1024;
 
 /** A request is at most this long: 64 entries of the largest usual size fit twice. */
 const requestBytesMax = 64 * 1024 * 1024;
 
-/** Requests without answer; a peer that sends more waits. */
+/** Requests without answer, and bytes of them; a peer that sends more waits. */
 const unansweredMax = 128;
+const unansweredBytesMax = 64 * 1024 * 1024;
 
 /** Bytes of a snapshot read ahead of the disk. */
 const aheadBytesMax = 4 * 1024 * 1024;
 
-type Handler = (request: RaftRequest, body: SnapshotBody | undefined) => Promise<RaftAnswer>;
+export interface ServerConnectionOptions {
+  readonly handler: (request: RaftRequest, body: SnapshotBody | undefined) => Promise<RaftAnswer>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Shared by all connections. */
+  readonly unfinished: PeerBudget;
+  readonly onClosed: () => void;
+}
 
 export class ServerConnection {
   readonly #stream: Stream;
-  readonly #handler: Handler;
-  readonly #logger: Logger;
-  readonly #onClosed: () => void;
+  readonly #options: ServerConnectionOptions;
   readonly #values = new MsgpackStream(requestBytesMax);
   #rpc: RaftRpc | undefined;
   #body: Body | undefined;
   #unanswered = 0;
+  #unansweredBytes = 0;
+  /** Bytes of a request that has come in part, as far as the budget knows. */
+  #unfinished = 0;
+  #bodyTimer: Timer | undefined;
   /** Settles when every answer so far was written. */
   #answered: Promise<void> = Promise.resolve();
   #closed = false;
 
-  constructor(stream: Stream, handler: Handler, logger: Logger, onClosed: () => void) {
+  constructor(stream: Stream, options: ServerConnectionOptions) {
     this.#stream = stream;
-    this.#handler = handler;
-    this.#logger = logger;
-    this.#onClosed = onClosed;
+    this.#options = options;
   }
 
   start(): void {
@@ -51,9 +70,11 @@ export class ServerConnection {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#bodyTimer?.cancel();
+    this.#countUnfinished(0);
     this.#body?.fail(new Error('short read'));
     this.#stream.destroy();
-    this.#onClosed();
+    this.#options.onClosed();
   }
 
   #receive(bytes: Uint8Array): void {
@@ -62,11 +83,24 @@ export class ServerConnection {
       if (this.#body === undefined) this.#values.push(bytes);
       else this.#feedBody(bytes);
       this.#parse();
+      if (!this.#countUnfinished(this.#values.bufferedBytes)) {
+        throw new Error(`its address has begun requests of more than ${this.#options.unfinished.bytesMax} bytes`);
+      }
     } catch (error) {
-      this.#logger.warn('closing a raft connection', { from: this.#stream.remote.address, error });
-      this.close();
+      this.#giveUp(error);
     }
     this.#regulate();
+  }
+
+  #giveUp(error: unknown): void {
+    this.#options.logger.warn('closing a raft connection', { from: this.#stream.remote.address, error });
+    this.close();
+  }
+
+  #countUnfinished(bytes: number): boolean {
+    const grown = bytes - this.#unfinished;
+    this.#unfinished = bytes;
+    return this.#options.unfinished.change(this.#stream.remote.address, grown);
   }
 
   #parse(): void {
@@ -80,24 +114,26 @@ export class ServerConnection {
         continue;
       }
       const request = decodeRequest(this.#rpc, value);
+      const problem = requestProblem(request);
+      if (problem !== undefined) throw new Error(`a ${this.#rpc} request that cannot be: ${problem}`);
       this.#rpc = undefined;
-      this.#dispatch(request);
+      this.#dispatch(request, value.length);
     }
   }
 
-  #dispatch(message: RaftRequest): void {
+  #dispatch(message: RaftRequest, bytes: number): void {
     let body: Body | undefined;
     if (message.rpc === 'installSnapshot') {
-      const { Size } = message.request;
-      if (!(Size >= 0)) throw new Error(`a snapshot of ${Size} bytes`);
-      body = new Body(Size, () => this.#regulate());
+      body = new Body(message.request.Size, () => this.#regulate());
       this.#body = body;
       this.#feedBody(this.#values.rest());
+      if (this.#body !== undefined) this.#watchBody(body);
     }
     const refusal = versionRefusal(message);
     this.#unanswered++;
+    this.#unansweredBytes += bytes;
     const handled: Promise<RaftAnswer | { readonly error: string; readonly message: null }> =
-      refusal === undefined ? this.#handler(message, body) : Promise.resolve({ error: refusal, message: null });
+      refusal === undefined ? this.#options.handler(message, body) : Promise.resolve({ error: refusal, message: null });
     // What a handler did not read of a body is read over, so that the next request is found.
     const answer = handled.finally(() => body?.discard());
     const before = this.#answered;
@@ -112,6 +148,7 @@ export class ServerConnection {
         this.close();
       } finally {
         this.#unanswered--;
+        this.#unansweredBytes -= bytes;
         this.#regulate();
       }
     })();
@@ -123,13 +160,25 @@ export class ServerConnection {
     const rest = body.push(bytes);
     if (!body.complete) return;
     this.#body = undefined;
+    this.#bodyTimer?.cancel();
     if (rest.length > 0) this.#values.push(rest);
+  }
+
+  /** While one snapshot comes no other can be installed: it must keep the pace that its sender has to keep, too. */
+  #watchBody(body: Body): void {
+    const { missing } = body;
+    this.#bodyTimer = this.#options.clock.after(requestTimeoutMs, () => {
+      const isSlow = missing - body.missing < snapshotBytesPerTimeout;
+      if (isSlow && body.ahead <= aheadBytesMax) this.#giveUp(new Error('the rest of a snapshot does not come'));
+      else this.#watchBody(body);
+    });
   }
 
   /** The peer waits while too much is on its way here. */
   #regulate(): void {
     if (this.#closed) return;
-    if (this.#unanswered >= unansweredMax || (this.#body?.ahead ?? 0) > aheadBytesMax) this.#stream.pause();
+    const isFull = this.#unanswered >= unansweredMax || this.#unansweredBytes >= unansweredBytesMax;
+    if (isFull || (this.#body?.ahead ?? 0) > aheadBytesMax) this.#stream.pause();
     else this.#stream.resume();
   }
 }
@@ -143,8 +192,7 @@ class Body implements SnapshotBody {
   #resolveWhole!: () => void;
   #rejectWhole!: (error: Error) => void;
   #missing: number;
-  #pieces: Uint8Array[] = [];
-  #ahead = 0;
+  readonly #pieces = new ByteQueue();
   #discarded = false;
   #error: Error | undefined;
   #wake: (() => void) | undefined;
@@ -160,22 +208,24 @@ class Body implements SnapshotBody {
     this.whole.catch(() => {});
   }
 
+  /** Bytes that have not come yet. */
+  get missing(): number {
+    return this.#missing;
+  }
+
   get complete(): boolean {
     return this.#missing === 0;
   }
 
   get ahead(): number {
-    return this.#ahead;
+    return this.#pieces.bytes;
   }
 
   /** @returns what does not belong to it. */
   push(bytes: Uint8Array): Uint8Array {
     const mine = bytes.subarray(0, this.#missing);
     this.#missing -= mine.length;
-    if (mine.length > 0 && !this.#discarded) {
-      this.#pieces.push(mine);
-      this.#ahead += mine.length;
-    }
+    if (!this.#discarded) this.#pieces.push(mine);
     if (this.#missing === 0) this.#resolveWhole();
     this.#wake?.();
     return bytes.subarray(mine.length);
@@ -189,8 +239,7 @@ class Body implements SnapshotBody {
 
   discard(): void {
     this.#discarded = true;
-    this.#pieces = [];
-    this.#ahead = 0;
+    this.#pieces.clear();
     this.#onRead();
   }
 
@@ -202,7 +251,6 @@ class Body implements SnapshotBody {
     for (;;) {
       const piece = this.#pieces.shift();
       if (piece !== undefined) {
-        this.#ahead -= piece.length;
         this.#onRead();
         yield piece;
       } else if (this.#error !== undefined) {

@@ -12,6 +12,7 @@
  */
 import { type Clock, type Logger, sleep, type Timer } from '../ports/index.ts';
 import {
+  brokenRules,
   type Configuration,
   DirectorySnapshotStore,
   FileStableStore,
@@ -246,7 +247,12 @@ export class RaftCluster {
         timing: { ...timing, appendEntriesMax: this.#appendEntriesMax },
         clock,
         random: this.#random.fork(),
-        logger: silent,
+        logger: {
+          ...silent,
+          error: (message, fields) => {
+            if (message === brokenRules) this.#violated(`${server.id}: ${String(fields?.['error'])}`);
+          },
+        },
         log: this.#options.skipSync ? impatient(log) : log,
         stable,
         snapshots,

@@ -21,7 +21,7 @@ function append(prev: number, term = 3): RaftRequest {
       Leader: '127.0.0.1:8300',
       LeaderCommitIndex: prev,
       PrevLogEntry: prev,
-      PrevLogTerm: 2,
+      PrevLogTerm: 1,
       ProtocolVersion: protocolVersion,
       Term: term,
     },
