@@ -142,6 +142,8 @@ class Reign<Item> {
   }
 
   reestablish(): void {
+    // Those of before are laid down first: each must be taken up once.
+    if (this.#isEstablished) this.#parts.duties.revoke();
     this.#isEstablished = false;
     this.#wake();
   }

@@ -98,6 +98,7 @@ export class TokenReaper {
   }
 
   start(): void {
+    this.#timer?.cancel();
     this.#timer = this.#endpoint.clock.after(reapIntervalMs, () => {
       void this.#reap();
     });

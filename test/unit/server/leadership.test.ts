@@ -150,7 +150,7 @@ describe('a reign', () => {
     taken();
     leadership.reestablish();
     await clock.advance(10);
-    expect(taken()).toBe('establish all');
+    expect(taken()).toBe('revoke establish all');
   });
 });
 
