@@ -23,8 +23,11 @@ import { messageType } from './messages.ts';
 
 /** Compound in compress in compound…: no peer nests deeper than two. */
 const nestingMax = 4;
-/** Bytes that one packet may expand to: a hundred times what peers send, small beside a process. */
-const expandedBytesMax = 1 << 20;
+/**
+ * Bytes that one packet may expand to: twice the longest datagram, and peers send shorter ones. A few bytes can stand for
+ * thousands, so this bounds what a flood of such packets costs (0.4 ms each).
+ */
+const expandedBytesMax = 1 << 17;
 /** Messages of one packet; a full packet of the smallest ones has fewer. */
 const messagesMax = 2_048;
 const nonceBytes = 12;

@@ -339,17 +339,26 @@ describe('the handoff queue', () => {
     expect(handled).toEqual(['u1', 'u2', 'r1', 'r2']);
   });
 
-  test('one that floods crowds out itself, not the others', () => {
+  test('urgent messages without end do not stop the others', () => {
+    const { clock, handled, queue } = setUp(1_024);
+    for (let i = 0; i < 1_024; i++) queue.push('alive', `sender ${i % 8}`, 'urgent');
+    queue.push('news', 'other', 'rest');
+    clock.advanceSync(0);
+    expect(handled.length).toBe(1_025);
+    expect(handled.indexOf('news')).toBeLessThan(256);
+  });
+
+  test.each(['urgent', 'rest'] as const)('one that floods (%s) crowds out itself, not the others', (priority) => {
     const { clock, handled, dropped, queue } = setUp(100);
-    for (let i = 0; i < 1_000; i++) queue.push('noise', 'flooder', i % 2 === 0 ? 'urgent' : 'rest');
-    queue.push('news', 'other', 'urgent');
+    for (let i = 0; i < 1_000; i++) queue.push('noise', 'flooder', priority);
+    queue.push('news', 'other', priority);
     clock.advanceSync(1);
     expect(handled).toContain('news');
-    expect(handled.length).toBe(101);
+    expect(handled.length).toBe(51);
     expect(new Set(dropped)).toEqual(new Set(['flooder']));
-    for (let i = 0; i < 10; i++) queue.push('more', 'flooder', 'rest');
+    for (let i = 0; i < 10; i++) queue.push('more', 'flooder', priority);
     clock.advanceSync(1);
-    expect(handled.length).toBe(111);
+    expect(handled.length).toBe(61);
   });
 });
 
