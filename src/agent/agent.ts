@@ -46,7 +46,7 @@ export interface AgentHooks {
     onLine: (line: string) => void,
   ) => () => void;
   readonly reload: () => Promise<void>;
-  /** Begins the leave; the process ends afterwards. */
+  /** Resolves when the others know; the process ends afterwards. */
   readonly leave: () => Promise<void>;
 }
 

@@ -20,6 +20,9 @@ export interface BannerFacts {
   /** Address of published ports and why: `10.1.2.3 (from interface eth0, …)`. */
   readonly advertise: string;
   readonly gossipEncrypted: boolean;
+  readonly tlsOutgoing: boolean;
+  readonly tlsIncoming: boolean;
+  readonly autoEncryptTls: boolean;
 }
 
 /** The banner's lines, without line feeds. */
@@ -37,7 +40,10 @@ export function bannerLines(facts: BannerFacts): readonly string[] {
     ],
     ['Cluster Addr', `${facts.clusterAddress} (LAN: ${ports.serfLan}, WAN: ${ports.serfWan})`],
     ['Advertise Addr', facts.advertise],
-    ['Encrypt', `Gossip: ${facts.gossipEncrypted}, TLS-Outgoing: false, TLS-Incoming: false, Auto-Encrypt-TLS: false`],
+    [
+      'Encrypt',
+      `Gossip: ${facts.gossipEncrypted}, TLS-Outgoing: ${facts.tlsOutgoing}, TLS-Incoming: ${facts.tlsIncoming}, Auto-Encrypt-TLS: ${facts.autoEncryptTls}`,
+    ],
   ];
   const width = Math.max(...rows.map(([key]) => key.length)) + 6;
   return [

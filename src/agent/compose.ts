@@ -173,6 +173,8 @@ class RunningAgent {
   readonly #logger: Logger;
   #exit: (code: number) => void = () => undefined;
   readonly #exited: Promise<number>;
+  /** What has not been started by now never is. */
+  #ending = false;
 
   constructor(loaded: LoadedConfig, read: () => LoadedConfig, io: AgentIo) {
     this.#io = io;
@@ -180,7 +182,10 @@ class RunningAgent {
     this.#config = loaded.config;
     this.#warnings = [...loaded.warnings, ...warningsOf(loaded.config)];
     this.#exited = new Promise((resolve) => {
-      this.#exit = resolve;
+      this.#exit = (code) => {
+        this.#ending = true;
+        resolve(code);
+      };
     });
     const { log } = loaded.config;
     this.#log = createLogger({
@@ -477,8 +482,10 @@ class RunningAgent {
     });
     const registrators = this.#registrators(engines, facts, advertised, createLocalBackend(state, registry), metrics);
 
-    const shutDown = async (mode: 'leave' | 'stop'): Promise<void> => {
-      logger.info('Requesting shutdown');
+    /** Whether others know us. */
+    let isMember = false;
+    /** What acts by itself comes to rest, and others hear that we go. */
+    const sayGoodbye = async (mode: 'leave' | 'stop'): Promise<void> => {
       const services = mode === 'leave' && !config.registrator.leaveServices ? 'deregister-all' : 'leave-services';
       advertised.stop();
       watches.stop();
@@ -487,11 +494,16 @@ class RunningAgent {
       sync.stop();
       coordinateReports.stop();
       for (const join of joins) join.stop();
-      if (mode === 'leave') {
-        await side.prepareLeave();
-        await membership.leave();
-        await side.finishLeave();
-      }
+      if (mode === 'stop' || !isMember) return;
+      await side.prepareLeave();
+      await membership.leave();
+      await side.finishLeave();
+    };
+    let goodbye: Promise<void> | undefined;
+    const shutDown = async (mode: 'leave' | 'stop'): Promise<void> => {
+      this.#ending = true;
+      logger.info('Requesting shutdown');
+      await (goodbye ??= sayGoodbye(mode));
       // Together: each has a limit of its own, and a supervisor does not wait for their sum.
       await Promise.all([registry.stop(), dns.stop(), http.stop(), membership.shutdown()]);
       cache.stop();
@@ -547,8 +559,9 @@ class RunningAgent {
         subscribeLog: this.#log.subscribe,
         reload,
         leave: async () => {
-          // The answer goes out first: the caller waits for it, and the listener closes with the rest.
-          clock.after(leaveAnswerMs, () => signals.leave());
+          signals.leave();
+          // The answer says that the others know; its listener waits for it before it closes.
+          await goodbye;
         },
       },
     );
@@ -614,45 +627,63 @@ class RunningAgent {
     const isServiceAddress = registrators.length > 0 && !config.registrator.internal;
     for (const { text, fix } of isServiceAddress ? serviceDecision.warnings : []) logger.warn(text, { fix });
     const onSignal = this.#onSignals(signals);
-    try {
-      await tokens.load();
-      await side.prepare();
-      await membership.start();
-      await side.start();
-      await registry.replaceFileDefinitions(config.services, config.checks);
-      await registry.restore();
-      sync.start();
-      if (!config.disableCoordinates) coordinateReports.start();
-      registry.start();
-      if (config.pidFile !== '') {
+    const startUp: readonly (() => Promise<void> | void)[] = [
+      () => tokens.load(),
+      () => side.prepare(),
+      async () => {
+        await membership.start();
+        isMember = true;
+      },
+      () => side.start(),
+      () => registry.replaceFileDefinitions(config.services, config.checks),
+      () => registry.restore(),
+      () => {
+        sync.start();
+        if (!config.disableCoordinates) coordinateReports.start();
+        registry.start();
+      },
+      async () => {
+        if (config.pidFile === '') return;
         await mkdir(dirname(config.pidFile), { recursive: true });
         await writeFile(config.pidFile, String(process.pid));
-      }
-      for (const { host, port } of await dns.start(dnsAddresses(config))) {
-        for (const network of ['udp', 'tcp']) {
-          logger.info('Started DNS server', { address: hostPort(host, port), network });
+      },
+      async () => {
+        for (const { host, port } of await dns.start(dnsAddresses(config))) {
+          for (const network of ['udp', 'tcp']) {
+            logger.info('Started DNS server', { address: hostPort(host, port), network });
+          }
         }
-      }
-      const listeners = httpListeners(config);
-      for (const [index, address] of (await http.start(listeners)).entries()) {
-        const what = listeners[index]?.tls === true ? 'HTTPS' : 'HTTP';
-        logger.info(`Started ${what} server`, { address, network: address.startsWith('/') ? 'unix' : 'tcp' });
-      }
-      await this.#startJoins(membership);
+      },
+      async () => {
+        const listeners = httpListeners(config);
+        for (const [index, address] of (await http.start(listeners)).entries()) {
+          const what = listeners[index]?.tls === true ? 'HTTPS' : 'HTTP';
+          logger.info(`Started ${what} server`, { address, network: address.startsWith('/') ? 'unix' : 'tcp' });
+        }
+      },
+      () => this.#startJoins(membership),
+    ];
+    try {
+      // Servers that do not answer keep a step waiting; a signal does not wait for it.
+      await Promise.race([this.#oneByOne(startUp), this.#exited]);
     } catch (error) {
-      logger.error('Error starting agent', { error });
-      await shutDown('stop');
-      onSignal();
-      this.#log.close();
-      return 1;
+      if (!this.#ending) {
+        logger.error('Error starting agent', { error });
+        await shutDown('stop');
+        onSignal();
+        this.#log.close();
+        return 1;
+      }
     }
-    watches.replace(config.watches);
-    for (const registrator of registrators) registrator.start();
-    if (registrators.length > 0 && !isAddressGiven) advertised.start();
-    if (!config.log.json) this.#io.stdout.write('==> Portolan agent running!\n');
-    for (const join of joins) join.start();
-    // Who has nobody to join is ready as it is.
-    if (isAlone(config)) await ready();
+    if (!this.#ending) {
+      watches.replace(config.watches);
+      for (const registrator of registrators) registrator.start();
+      if (registrators.length > 0 && !isAddressGiven) advertised.start();
+      if (!config.log.json) this.#io.stdout.write('==> Portolan agent running!\n');
+      for (const join of joins) join.start();
+      // Who has nobody to join is ready as it is.
+      if (isAlone(config)) await ready();
+    }
 
     const code = await this.#exited;
     if (!signals.left) await shutDown('stop');
@@ -660,6 +691,13 @@ class RunningAgent {
     onSignal();
     this.#log.close();
     return code;
+  }
+
+  async #oneByOne(steps: readonly (() => Promise<void> | void)[]): Promise<void> {
+    for (const step of steps) {
+      if (this.#ending) return;
+      await step();
+    }
   }
 
   /** `-join` and `-join-wan`: one attempt, without which there is no agent. @throws Error when it fails. */
@@ -767,6 +805,9 @@ class RunningAgent {
       clusterAddress: nodeAddress,
       advertise: describeAdvertise(service),
       gossipEncrypted: config.gossip.encrypt !== '',
+      tlsOutgoing: config.tls.verifyOutgoing,
+      tlsIncoming: config.tls.verifyIncoming,
+      autoEncryptTls: config.autoEncrypt.tls || config.autoEncrypt.allowTls,
     });
     this.#io.stdout.write(`${lines.join('\n')}\n`);
   }
@@ -788,9 +829,6 @@ class RunningAgent {
     };
   }
 }
-
-/** Time for the answer to `leave` to reach its caller before listeners close (ms). */
-const leaveAnswerMs = 50;
 
 function localStateOptions(config: Config): LocalStateOptions {
   return { checkUpdateIntervalMs: config.checkUpdateIntervalMs, discardCheckOutput: config.discardCheckOutput };

@@ -61,7 +61,7 @@ export class SignalHandler {
       this.#actions.exit(1);
       return;
     }
-    this.leave();
+    this.#leave(leaveLimitMs);
   }
 
   /** Whether a leave has begun; then it has stopped the parts of the agent, too. */
@@ -69,23 +69,30 @@ export class SignalHandler {
     return this.#leaving;
   }
 
-  /** Leaves and ends, as after a signal or the leave request; a second call changes nothing. */
+  /** Leaves and ends, as somebody asked who waits for it; a second call changes nothing. */
   leave(): void {
+    this.#leave(undefined);
+  }
+
+  #leave(limitMs: number | undefined): void {
     if (this.#leaving) return;
     this.#leaving = true;
     this.#logger.info('Gracefully shutting down agent...');
-    const limit = this.#clock.after(leaveLimitMs, () => {
-      this.#logger.error('Timeout on graceful leave. Exiting');
-      this.#actions.exit(1);
-    });
+    const limit =
+      limitMs === undefined
+        ? undefined
+        : this.#clock.after(limitMs, () => {
+            this.#logger.error('Timeout on graceful leave. Exiting');
+            this.#actions.exit(1);
+          });
     this.#actions.leave().then(
       () => {
-        limit.cancel();
+        limit?.cancel();
         this.#logger.info('Graceful exit completed');
         this.#actions.exit(0);
       },
       (error: unknown) => {
-        limit.cancel();
+        limit?.cancel();
         this.#logger.error('Error on leave', { error });
         this.#actions.exit(1);
       },

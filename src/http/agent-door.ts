@@ -110,7 +110,7 @@ export interface AgentDoor {
   setNodeMaintenance(enable: boolean, reason: string, token: string): Promise<void>;
   join(address: string, wan: boolean): Promise<void>;
   forceLeave(node: string, prune: boolean): Promise<void>;
-  /** Answers when the leave has begun; the process ends afterwards. */
+  /** Answers when the others know; the process ends afterwards. */
   leave(): Promise<void>;
   reload(): Promise<void>;
   metrics(): MetricsSnapshot;

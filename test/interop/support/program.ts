@@ -28,6 +28,12 @@ export class Program {
     this.#child.kill(name);
   }
 
+  /** @returns the exit code when it has ended; null when a signal ended it. */
+  async ended(): Promise<number | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, 'exit');
+    return this.#child.exitCode;
+  }
+
   /** Ends it without a word and waits until it is gone. */
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;

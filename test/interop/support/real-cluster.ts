@@ -21,6 +21,8 @@ export interface RealMember {
   readonly name: string;
   readonly address: string;
   readonly http: string;
+  /** Its data directory. */
+  readonly data: string;
   /** As gossip would describe it. */
   readonly server: ConsulServer;
   program: Program;
@@ -89,7 +91,7 @@ export class RealCluster {
   /** Starts a member that joins the servers, and does not wait for it. */
   start(name: string, address: string, settings: Settings = {}, others = this.#addresses()): RealMember {
     const directory = join(this.#directory, name);
-    mkdirSync(directory);
+    mkdirSync(directory, { recursive: true });
     const { server, http, serfLan, serfWan, dns } = this.#ports;
     const config = {
       node_name: name,
@@ -111,6 +113,7 @@ export class RealCluster {
       name,
       address,
       http: `http://${address}:${http}`,
+      data: join(directory, 'data'),
       server: describe(name, address, server),
       program: this.#run(name),
     };
