@@ -325,6 +325,7 @@ class RunningAgent {
           metrics,
           streams,
           http: requestOverHttp,
+          files: config.devMode ? undefined : files,
           tls: { client: tlsClient, server: tlsFiles.cert === '' ? null : createTlsServer(tlsSettings) },
           ca: tlsFiles.ca,
           disk: config.devMode || config.dataDir === null ? undefined : nodeDisk(config.dataDir),

@@ -36,6 +36,18 @@ export interface PersistedTtlState {
   readonly expiresAtMs: number;
 }
 
+/** What was registered is in force, but a restart would not bring it back (or bring back what was removed). */
+export class PersistenceError extends Error {
+  constructor(what: string, cause: unknown) {
+    super(
+      `${what} in the data directory: ${(cause as Error).message}. It holds until the agent is restarted; ` +
+        'mend the disk, then register again',
+      { cause },
+    );
+    this.name = 'PersistenceError';
+  }
+}
+
 const nanosecondsPerMs = 1e6;
 
 function fileName(id: string): string {
@@ -48,6 +60,8 @@ export class Persistence {
   readonly #logger: Logger;
   /** The last operation under way on each path: two on one file keep the order in which they were asked for. */
   readonly #pending = new Map<string, Promise<void>>();
+  /** Whether the last TTL state could not be saved: said once, not at every update. */
+  #ttlStatesFail = false;
 
   constructor(dependencies: { readonly files: FileStore; readonly clock: Clock; readonly logger: Logger }) {
     this.#files = dependencies.files;
@@ -55,6 +69,7 @@ export class Persistence {
     this.#logger = dependencies.logger;
   }
 
+  /** @throws PersistenceError; the file is as it was. */
   async saveService({ service, token }: PersistedService): Promise<void> {
     const { CreateIndex: _create, ModifyIndex: _modify, ...Service } = service;
     await this.#write(`services/${fileName(service.ID)}`, {
@@ -65,10 +80,12 @@ export class Persistence {
     });
   }
 
+  /** @throws PersistenceError */
   async removeService(id: string): Promise<void> {
     await this.#remove(`services/${fileName(id)}`);
   }
 
+  /** @throws PersistenceError; the file is as it was. */
   async saveCheck({ check, definition, token, fromRegistrator }: PersistedCheck): Promise<void> {
     const { CreateIndex: _create, ModifyIndex: _modify, ...Check } = check;
     await this.#write(`checks/${fileName(check.CheckID)}`, {
@@ -80,17 +97,25 @@ export class Persistence {
     });
   }
 
+  /** @throws PersistenceError */
   async removeCheck(id: string): Promise<void> {
     await Promise.all([this.#remove(`checks/${fileName(id)}`), this.#remove(`checks/state/${fileName(id)}`)]);
   }
 
-  /** Status of a TTL check, good until the TTL it had left is over. */
+  /** Status of a TTL check, good until the TTL it had left is over. Where it cannot be saved it is done without. */
   async saveTtlState(id: string, state: PersistedTtlState): Promise<void> {
     const Expires = Math.floor(state.expiresAtMs / 1000);
     const path = `checks/state/${fileName(id)}`;
     const document = encodeGoJson({ CheckID: id, Output: state.output, Status: state.status, Expires });
     // Rewritten at every update, and worth one TTL at most: not synced.
-    await this.#inOrder(path, () => this.#files.write(path, document, { sync: false }));
+    try {
+      await this.#inOrder(path, () => this.#files.write(path, document, { sync: false }));
+      this.#ttlStatesFail = false;
+    } catch (error) {
+      if (this.#ttlStatesFail) return;
+      this.#ttlStatesFail = true;
+      this.#logger.error('TTL check states cannot be saved; after a restart these checks begin critical', { error });
+    }
   }
 
   async services(): Promise<readonly PersistedService[]> {
@@ -151,9 +176,9 @@ export class Persistence {
   /** The saved status of a TTL check, unless its time is over. */
   async ttlState(id: string): Promise<PersistedTtlState | undefined> {
     const path = `checks/state/${fileName(id)}`;
-    const content = await this.#files.read(path);
-    if (content === undefined) return undefined;
     try {
+      const content = await this.#files.read(path);
+      if (content === undefined) return undefined;
       const document = object(parseGoJson(content));
       const status = checkStatuses.find((known) => known === document['Status']);
       const expiresAtMs = Number(document['Expires']) * 1000;
@@ -166,18 +191,27 @@ export class Persistence {
         error,
       });
     }
-    await this.#files.remove(path);
+    await this.#remove(path).catch(() => undefined);
     return undefined;
   }
 
   async #write(path: string, document: object): Promise<void> {
     const text = encodeGoJson(document);
     // Synced: a registration that was answered must survive the host's power cut (DESIGN rule 6).
-    await this.#inOrder(path, () => this.#files.write(path, text, { sync: true }));
+    await this.#said('a registration could not be saved', path, () => this.#files.write(path, text, { sync: true }));
   }
 
   async #remove(path: string): Promise<void> {
-    await this.#inOrder(path, () => this.#files.remove(path));
+    await this.#said('a registration could not be removed', path, () => this.#files.remove(path));
+  }
+
+  async #said(failure: string, path: string, operation: () => Promise<void>): Promise<void> {
+    try {
+      await this.#inOrder(path, operation);
+    } catch (error) {
+      this.#logger.error(`${failure} in the data directory`, { file: path, error });
+      throw new PersistenceError(failure, error);
+    }
   }
 
   async #inOrder(path: string, operation: () => Promise<void>): Promise<void> {
@@ -196,11 +230,15 @@ export class Persistence {
     decode: (document: Readonly<Record<string, unknown>>) => T,
   ): Promise<readonly T[]> {
     const found: T[] = [];
-    for (const name of await this.#files.list(directory)) {
+    const names = await this.#files.list(directory).catch((error: unknown) => {
+      this.#logger.error('registrations cannot be read; register again what is missing', { directory, error });
+      return [];
+    });
+    for (const name of names) {
       const path = `${directory}/${name}`;
-      const content = await this.#files.read(path);
-      if (content === undefined) continue;
       try {
+        const content = await this.#files.read(path);
+        if (content === undefined) continue;
         found.push(decode(object(parseGoJson(content))));
       } catch (error) {
         // One bad file must not keep the agent, or the other registrations, from starting.

@@ -23,7 +23,7 @@ import type { Clock, Logger, Timer } from '../ports/index.ts';
 import type { AntiEntropy } from './anti-entropy.ts';
 import { type CheckRegistration, checkRegistration, serviceChecks, serviceRecord } from './definitions.ts';
 import type { LocalState, Origin } from './local-state.ts';
-import type { Persistence } from './persistence.ts';
+import { type Persistence, PersistenceError } from './persistence.ts';
 import { sidecarIdOf, sidecarOf } from './sidecar.ts';
 
 /** How often services that were critical for too long are looked for (ms), reference/agent.md §4.3. */
@@ -121,8 +121,21 @@ export class Registry {
     if (sidecar !== undefined) {
       writes.push(this.#apply(sidecar, { ...options, token: sidecar.token || token }, true));
     }
-    await Promise.all(writes);
+    await this.#saved(origin, Promise.all(writes));
+  }
+
+  /**
+   * Waits until a change is on the disk and, whatever comes of that, told to the servers.
+   * @throws AgentRequestError when it is not on the disk. Not for the registrator: it finds out anew what runs.
+   */
+  async #saved(origin: Origin, work: Promise<unknown> | undefined): Promise<void> {
+    const failure = await Promise.resolve(work).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
     await this.#antiEntropy.settled();
+    if (failure === undefined || (failure instanceof PersistenceError && origin === 'registrator')) return;
+    throw failure instanceof PersistenceError ? new AgentRequestError(500, failure.message) : failure;
   }
 
   async #apply(
@@ -165,10 +178,12 @@ export class Registry {
   async restore(): Promise<void> {
     const persistence = this.#persistence;
     if (!persistence) return;
+    /** What stays on the disk is looked at again at the next start. */
+    const purge = (work: Promise<void>): Promise<void> => work.catch(() => undefined);
     for (const { service, token } of await persistence.services()) {
       if (this.#state.services.has(service.ID)) {
         this.#logger.debug('service exists, not restoring from file', { service: service.ID });
-        await persistence.removeService(service.ID);
+        await purge(persistence.removeService(service.ID));
         continue;
       }
       this.#state.setService({ service, token, origin: 'api' });
@@ -181,7 +196,7 @@ export class Registry {
         if (forbidden) {
           this.#logger.warn('check is not allowed any more, purging it', { check: check.CheckID });
         }
-        await persistence.removeCheck(check.CheckID);
+        await purge(persistence.removeCheck(check.CheckID));
         continue;
       }
       const saved = definition?.ttlMs ? await persistence.ttlState(check.CheckID) : undefined;
@@ -207,8 +222,10 @@ export class Registry {
     const known = this.#state.services.has(id);
     const sidecarId = sidecarIdOf(id);
     const hasSidecar = this.#state.serviceRecords.get(sidecarId)?.LocallyRegisteredAsSidecar === true;
-    await Promise.all([this.#dropService(id), hasSidecar ? this.#dropService(sidecarId) : undefined]);
-    await this.#antiEntropy.settled();
+    await this.#saved(
+      'api',
+      Promise.all([this.#dropService(id), hasSidecar ? this.#dropService(sidecarId) : undefined]),
+    );
     return known;
   }
 
@@ -239,17 +256,14 @@ export class Registry {
     const check = options.origin === 'file' ? { ...given.check, Type: '' } : given.check;
     const registration = { ...given, check };
     this.#setCheck(registration, options.token, options.origin);
-    if (options.origin !== 'file') {
-      await this.#persistence?.saveCheck({ ...registration, token: options.token });
-    }
-    await this.#antiEntropy.settled();
+    const { origin, token } = options;
+    await this.#saved(origin, origin === 'file' ? undefined : this.#persistence?.saveCheck({ ...registration, token }));
   }
 
   /** @returns false when it is unknown. */
   async deregisterCheck(id: string): Promise<boolean> {
     const known = this.#forgetCheck(id);
-    if (known) await this.#persistence?.removeCheck(id);
-    await this.#antiEntropy.settled();
+    await this.#saved('api', known ? this.#persistence?.removeCheck(id) : undefined);
     return known;
   }
 
@@ -324,8 +338,7 @@ export class Registry {
       ModifyIndex: 0,
     };
     this.#state.setCheck({ check, definition: undefined, token: about.token, origin: 'api' });
-    await this.#persistence?.saveCheck({ check, definition: undefined, token: about.token });
-    await this.#antiEntropy.settled();
+    await this.#saved('api', this.#persistence?.saveCheck({ check, definition: undefined, token: about.token }));
   }
 
   /**

@@ -10,6 +10,7 @@ import { type ConfigEntryBody, type Member, memberStatus, unmeasuredCoordinate }
 import type {
   Clock,
   Disk,
+  FileStore,
   HttpClient,
   Logger,
   Metrics,
@@ -69,6 +70,8 @@ export interface ServerSideOptions {
   readonly metrics: Metrics;
   readonly streams: StreamNetwork;
   readonly http: HttpClient;
+  /** Small files in the data directory, if there is one. */
+  readonly files: FileStore | undefined;
   readonly tls: { readonly client: TlsClient; readonly server: TlsServer | null };
   /** PEM of the authorities that were configured. */
   readonly ca: readonly string[];
@@ -152,6 +155,7 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
     configEntries: bootstrapEntries(config),
     serverHealthIntervalMs: config.server.healthIntervalMs,
     acl: aclOptions(config),
+    ...(options.files === undefined ? {} : { files: options.files }),
     // In the words that people look up.
     http: (request) =>
       options.http(request).catch((error: unknown) => {

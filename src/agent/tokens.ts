@@ -3,7 +3,7 @@
  * server answers. They come from the configuration and can be exchanged over the API; what was exchanged may outlast a
  * restart, and then wins (reference/agent.md §2.3, §3.4).
  */
-import { encodeGoJson, GoJsonError, parseGoJson } from '../codec/index.ts';
+import { encodeGoJson, parseGoJson } from '../codec/index.ts';
 import { type AgentTokenName, agentTokenNames } from '../http/index.ts';
 import type { FileStore, Logger } from '../ports/index.ts';
 
@@ -31,13 +31,12 @@ export class AgentTokens {
 
   /** Reads what was exchanged before a restart. */
   async load(): Promise<void> {
-    const text = await this.#files?.read(fileName);
-    if (text === undefined) return;
     let saved: unknown;
     try {
+      const text = await this.#files?.read(fileName);
+      if (text === undefined) return;
       saved = parseGoJson(text);
     } catch (error) {
-      if (!(error instanceof GoJsonError)) throw error;
       this.#logger.warn(`cannot read ${fileName} in the data directory; set the tokens again`, { error });
       return;
     }

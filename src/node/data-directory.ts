@@ -5,6 +5,10 @@ import type { FileStore } from '../ports/index.ts';
 
 const fileMode = 0o600;
 const directoryMode = 0o700;
+/** Directories that files are written to; what a crash left half written is removed from them. */
+const directories = ['', 'services', 'checks', 'checks/state'] as const;
+/** Files under way: the process and a number keep writers apart. */
+const temporaryName = /\.\d+\.\d+\.tmp$/;
 
 function isMissing(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ENOENT';
@@ -21,6 +25,7 @@ export async function openDataDirectory(root: string): Promise<FileStore> {
   });
   if (found && !found.isDirectory()) throw new Error(`data_dir "${root}" is not a directory`);
   await mkdir(root, { recursive: true, mode: 0o755 });
+  await Promise.all(directories.map((directory) => removeLeftOver(join(root, directory))));
   let temporaryCount = 0;
   return {
     async read(path) {
@@ -36,14 +41,20 @@ export async function openDataDirectory(root: string): Promise<FileStore> {
       const directory = dirname(target);
       await mkdir(directory, { recursive: true, mode: directoryMode });
       const temporary = `${target}.${process.pid}.${++temporaryCount}.tmp`;
-      const file = await open(temporary, 'w', fileMode);
       try {
-        await file.writeFile(text);
-        if (sync) await file.sync();
-      } finally {
-        await file.close();
+        const file = await open(temporary, 'w', fileMode);
+        try {
+          await file.writeFile(text);
+          if (sync) await file.sync();
+        } finally {
+          await file.close();
+        }
+        await rename(temporary, target);
+      } catch (error) {
+        // A full disk shall not get fuller.
+        await rm(temporary, { force: true }).catch(() => undefined);
+        throw error;
       }
-      await rename(temporary, target);
       if (sync) {
         const handle = await open(directory, 'r');
         try {
@@ -69,4 +80,11 @@ export async function openDataDirectory(root: string): Promise<FileStore> {
       }
     },
   };
+}
+
+/** Files that a crash left half written. Those that cannot be removed are in nobody's way. */
+async function removeLeftOver(directory: string): Promise<void> {
+  const names = await readdir(directory).catch(() => []);
+  const leftOver = names.filter((name) => temporaryName.test(name));
+  await Promise.all(leftOver.map((name) => rm(join(directory, name), { force: true }).catch(() => undefined)));
 }

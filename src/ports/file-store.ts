@@ -6,7 +6,7 @@ export interface FileStore {
   /** The file's text, or undefined when there is none. */
   read(path: string): Promise<string | undefined>;
   /**
-   * Replaces the file in one step: a crash leaves the old or the new text, never a mixture. With `sync` the new text
+   * Replaces the file in one step: a crash or a failure leaves the old or the new text, never a mixture. With `sync` the new text
    * is on the disk when the promise resolves. Parent directories are made (mode 0700), the file has mode 0600.
    */
   write(path: string, text: string, options: { readonly sync: boolean }): Promise<void>;

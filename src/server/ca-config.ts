@@ -39,6 +39,8 @@ export function requireValidCaSettings(settings: Settings): void {
       `cannot parse 'CSRMaxPerSecond' as float: strconv.ParseFloat: parsing ${JSON.stringify(rate)}: invalid syntax`,
     );
   }
+  const bits = settings?.['PrivateKeyBits'];
+  if (typeof bits === 'object' && bits !== null) problems.push(unconvertible('PrivateKeyBits', 'int', bits));
   if (problems.length > 0) {
     const lines = problems.toSorted().map((problem) => `* ${problem}`);
     throw refusal(`error decoding config: ${lines.length} error(s) decoding:\n\n${lines.join('\n')}`);
@@ -75,9 +77,13 @@ function durationMs(key: string, given: unknown, problems: string[]): number {
       return 0;
     }
   }
-  const type = Array.isArray(given) ? '[]interface {}' : 'map[string]interface {}';
-  problems.push(`'${key}' expected type 'time.Duration', got unconvertible type '${type}'`);
+  problems.push(unconvertible(key, 'time.Duration', given));
   return 0;
+}
+
+function unconvertible(key: string, type: string, given: unknown): string {
+  const kind = Array.isArray(given) ? '[]interface {}' : 'map[string]interface {}';
+  return `'${key}' expected type '${type}', got unconvertible type '${kind}'`;
 }
 
 function refusal(text: string): CallError {

@@ -12,7 +12,15 @@ import {
   type NamedCaller,
   normalConfigEntry,
 } from '../model/index.ts';
-import { type Clock, type HttpClient, type Logger, type Metrics, type Random, sleep } from '../ports/index.ts';
+import {
+  type Clock,
+  type FileStore,
+  type HttpClient,
+  type Logger,
+  type Metrics,
+  type Random,
+  sleep,
+} from '../ports/index.ts';
 import { votersOf } from '../raft/index.ts';
 import { rpcHoldTimeoutMs } from '../rpc/index.ts';
 import type { StateStore } from '../state/index.ts';
@@ -113,6 +121,8 @@ export interface ServerOptions {
   readonly acl?: AclSettings & { readonly masterToken: string };
   /** Asks those who vouch for who logs in (auth methods); without it only methods that need nobody can be had. */
   readonly http?: HttpClient;
+  /** The data directory, from which an operator may allow another ACL bootstrap. */
+  readonly files?: FileStore;
   /** Wait of a blocking query that names none, ms; default 5 min. */
   readonly defaultQueryTimeMs?: number;
   /** Longest wait, ms; default 10 min. */
@@ -211,7 +221,7 @@ export function createServer(options: ServerOptions): Server {
   const connectCa = createConnectCa(endpoint, { random, enabled: options.connectEnabled ?? false });
   const timers = new SessionTimers({ store, log, clock, logger, metrics, datacenter });
   const resolver = new AclResolver({ settings: options.acl ?? aclSettingsOff, datacenter, store, clock });
-  const aclEndpoint = { ...endpoint, resolver, random, http: options.http ?? noHttp };
+  const aclEndpoint = { ...endpoint, resolver, random, http: options.http ?? noHttp, files: options.files, logger };
   const reaper = new TokenReaper(aclEndpoint, logger);
   const federation = new FederationStateUpkeep({
     store,

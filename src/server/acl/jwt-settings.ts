@@ -157,7 +157,7 @@ class Reader {
   leeway(name: Name, defaultSeconds: number): number {
     const value = this.#value(name) ?? 0;
     try {
-      const ns = typeof value === 'string' ? parseGoDuration(value) : Number(value);
+      const ns = typeof value === 'string' ? parseGoDuration(value) : typeof value === 'number' ? value : Number.NaN;
       if (Number.isFinite(ns)) return ns === 0 ? defaultSeconds : Math.max(0, ns / 1e9);
     } catch (error) {
       if (!(error instanceof GoDurationError)) throw error;

@@ -137,7 +137,7 @@ async function verifiedByProvider(
     throw refuse(`oidc: current time ${goTime(nowSeconds)} before the nbf (not before) time: ${goTime(notBefore)}`);
   }
   const allowed = settings.algorithms.length > 0 ? settings.algorithms : providerAlgorithms;
-  const algorithm = String(token.header['alg']);
+  const algorithm = algorithmOf(token);
   if (!allowed.includes(algorithm)) {
     throw refuse(
       `oidc: id token signed with unsupported algorithm, ` +
@@ -151,7 +151,7 @@ async function verifiedByProvider(
 /** Asks for new keys when none of those known fits. */
 async function isSigned({ algorithms }: JwtSettings, source: KeySource, token: Token): Promise<boolean> {
   const { header, signed, signature } = token;
-  const algorithm = String(header['alg']);
+  const algorithm = algorithmOf(token);
   // What must be understood is not (RFC 7515 §4.1.11).
   if (header['crit'] !== undefined || (algorithms.length > 0 && !algorithms.includes(algorithm))) return false;
   const check = Object.hasOwn(signChecks, algorithm) ? signChecks[algorithm as JwtAlgorithm] : undefined;
@@ -160,6 +160,10 @@ async function isSigned({ algorithms }: JwtSettings, source: KeySource, token: T
   const fits = ({ id, key }: KnownKey): boolean =>
     (wanted === '' || id === '' || id === wanted) && check(key, signed, signature);
   return (await source.keys(false)).some(fits) || (await source.keys(true)).some(fits);
+}
+
+function algorithmOf({ header }: Token): string {
+  return typeof header['alg'] === 'string' ? header['alg'] : '';
 }
 
 /** @param before what is said in front of a problem. @throws CallError */
@@ -287,7 +291,7 @@ function goType(value: unknown): string {
 
 /** Roughly what Go prints of it. */
 function goValue(value: unknown): string {
-  return Array.isArray(value) ? `[${value.join(' ')}]` : `map[${Object.keys(value ?? {}).join(' ')}]`;
+  return Array.isArray(value) ? JSON.stringify(value) : `map[${Object.keys(value ?? {}).join(' ')}]`;
 }
 
 /** Go's text of a moment; the beginning of its calendar for none. */

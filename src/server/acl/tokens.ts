@@ -28,6 +28,26 @@ type TokenCall =
   | 'ACL.TokenDelete'
   | 'ACL.TokenList';
 
+/**
+ * Who has lost all management tokens writes the index that the refused bootstrap named into this file of the leader's
+ * data directory: that takes access to the machine.
+ */
+const bootstrapResetFile = 'acl-bootstrap-reset';
+
+/** The index in the file; 0 when there is none. */
+async function resetIndex({ files, logger }: AclEndpoint): Promise<number> {
+  try {
+    const text = await files?.read(bootstrapResetFile);
+    if (text === undefined) return 0;
+    const index = /^\s*(\d{1,15})/.exec(text)?.[1];
+    if (index !== undefined) return Number(index);
+    logger.error('bootstrap: the reset file does not begin with a number', { file: bootstrapResetFile });
+  } catch (error) {
+    logger.error('bootstrap: failed to read the reset file', { file: bootstrapResetFile, error });
+  }
+  return 0;
+}
+
 export function tokenHandlers(endpoint: AclEndpoint): Handlers<TokenCall> {
   const { store, log, queries, resolver } = endpoint;
   const visible = (token: ACLToken | null): ACLToken | null =>
@@ -36,9 +56,17 @@ export function tokenHandlers(endpoint: AclEndpoint): Handlers<TokenCall> {
     'ACL.BootstrapTokens': async (request) => {
       requireDatacenter(endpoint, request);
       const done = store.acl.bootstrapIndex;
-      if (done !== 0) throw new CallError(`ACL bootstrap no longer allowed (reset index: ${done})`);
+      const ResetIndex = done === 0 ? 0 : await resetIndex(endpoint);
+      if (done !== 0 && ResetIndex === 0) {
+        throw new CallError(`ACL bootstrap no longer allowed (reset index: ${done})`);
+      }
+      if (ResetIndex !== done) {
+        throw new CallError(`Invalid bootstrap reset index (specified ${ResetIndex}, reset index: ${done})`);
+      }
+      // It is good for once, whatever comes of it.
+      await endpoint.files?.remove(bootstrapResetFile);
       const token = managementToken(endpoint, endpoint.random.uuid(), 'Bootstrap Token (Global Management)');
-      await log.propose({ type: 'ACLBootstrap', request: { Token: token, ResetIndex: 0 } });
+      await log.propose({ type: 'ACLBootstrap', request: { Token: token, ResetIndex } });
       return stored(endpoint, token.AccessorID);
     },
     'ACL.TokenRead': (request, signal) => {

@@ -65,6 +65,50 @@ describe('persisted registrations', () => {
     expect(lines.join('\n')).toContain('file=services/broken');
   });
 
+  test('none of them stop the start, whatever is wrong with the disk', async () => {
+    const { files, lines, persistence } = setUp();
+    await persistence.saveService({ service, token: '' });
+    await files.write('services/other', '{}');
+    const read = files.read.bind(files);
+    const broken = Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });
+    files.read = (path) => (path === 'services/other' ? Promise.reject(broken) : read(path));
+    expect(await persistence.services()).toHaveLength(1);
+    expect(lines.join('\n')).toContain('file=services/other');
+    files.list = () => Promise.reject(broken);
+    expect(await persistence.checks()).toEqual([]);
+    expect(lines.at(-1)).toContain('directory=checks');
+    files.read = () => Promise.reject(broken);
+    expect(await persistence.ttlState('c1')).toBeUndefined();
+  });
+
+  test('that cannot be saved are said, and the old file stays', async () => {
+    const { files, lines, persistence } = setUp();
+    await persistence.saveService({ service, token: 'old' });
+    const write = files.write.bind(files);
+    files.write = () => Promise.reject(new Error('ENOSPC: no space left on device, write'));
+    await expect(persistence.saveService({ service, token: 'new' })).rejects.toThrow(
+      'a registration could not be saved in the data directory: ENOSPC: no space left on device, write. It holds until',
+    );
+    expect(lines.join('\n')).toContain('could not be saved');
+    files.write = write;
+    expect(await persistence.services()).toEqual([{ service, token: 'old' }]);
+  });
+
+  test('TTL states that cannot be saved are said once, until one can', async () => {
+    const { clock, files, lines, persistence } = setUp();
+    const state = { status: 'passing', output: '', expiresAtMs: clock.wallMs() + 30_000 } as const;
+    const write = files.write.bind(files);
+    const full = (): Promise<never> => Promise.reject(new Error('ENOSPC'));
+    files.write = full;
+    for (let updates = 0; updates < 3; updates++) await persistence.saveTtlState('c1', state);
+    expect(lines).toHaveLength(1);
+    files.write = write;
+    await persistence.saveTtlState('c1', state);
+    files.write = full;
+    await persistence.saveTtlState('c1', state);
+    expect(lines).toHaveLength(2);
+  });
+
   test('removed ones are gone, whatever was still being written', async () => {
     const { files, persistence } = setUp();
     await Promise.all([persistence.saveService({ service, token: '' }), persistence.removeService(service.ID)]);

@@ -360,3 +360,36 @@ describe('the registry', () => {
     expect((await backend.list()).size).toBe(0);
   });
 });
+
+describe('a disk that takes nothing', () => {
+  const full = (): Promise<never> => Promise.reject(new Error('ENOSPC: no space left on device, write'));
+  const text = 'a registration could not be saved in the data directory: ENOSPC: no space left on device, write';
+
+  test('is told to who registers; the registration is in force and with the servers', async () => {
+    const files = new MemoryFiles();
+    const { server, registry, catalog } = build(new VirtualClock(), files);
+    await server.start();
+    files.write = full;
+    await expect(registry.registerService({ name: 'web' }, api)).rejects.toMatchObject({
+      statusCode: 500,
+      message: expect.stringContaining(text) as string,
+    });
+    expect(await catalog('web')).toHaveLength(1);
+    await expect(registry.registerCheck({ name: 'c', ttlMs: 10_000 }, api)).rejects.toThrow(text);
+    await expect(registry.setNodeMaintenance(true, '', '')).rejects.toThrow(text);
+    // The next update tries again.
+    await expect(registry.updateTtlCheck('c', 'passing', '')).resolves.toBeUndefined();
+    files.remove = full;
+    await expect(registry.deregisterService('web')).rejects.toMatchObject({ statusCode: 500 });
+    expect(await catalog('web')).toHaveLength(0);
+  });
+
+  test('does not keep containers from being registered', async () => {
+    const files = new MemoryFiles();
+    const { server, registry, state, catalog } = build(new VirtualClock(), files);
+    await server.start();
+    files.write = full;
+    await createLocalBackend(state, registry).register({ name: 'web', id: 'host:web:80' });
+    expect(await catalog('web')).toHaveLength(1);
+  });
+});

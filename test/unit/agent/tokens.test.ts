@@ -53,6 +53,14 @@ describe('the agent’s own tokens', () => {
     expect(warnings).toHaveLength(1);
   });
 
+  test('so does a disk that cannot be read', async () => {
+    const files = new MemoryFiles();
+    files.read = () => Promise.reject(new Error('EIO: i/o error, read'));
+    const { tokens, warnings } = tokensWith(files);
+    await tokens.load();
+    expect([tokens.user, warnings.length]).toEqual(['d', 1]);
+  });
+
   test('no token is not the master token', async () => {
     const { tokens } = tokensWith(undefined);
     expect(tokens.isAgentMaster('m')).toBe(true);

@@ -8,6 +8,7 @@ import {
   emptyToken,
 } from '../../../../src/model/index.ts';
 import type { ServerOptions } from '../../../../src/server/index.ts';
+import { MemoryFiles } from '../../../../src/sim/memory-files.ts';
 import { singleServer, type Single } from '../single.ts';
 
 const master = '5ec2e7a0-0000-4000-8000-00000000dead';
@@ -240,6 +241,26 @@ describe('calls and rights', () => {
     });
     await expect(single.call('ACL.BootstrapTokens', {})).rejects.toThrow(/no longer allowed \(reset index: \d+\)/);
     await expect((await started()).call('ACL.BootstrapTokens', {})).rejects.toThrow('no longer allowed');
+  });
+
+  test('who can write into the data directory may bootstrap once more', async () => {
+    const files = new MemoryFiles();
+    const single = singleServer({ acl: { ...aclOn, masterToken: '' }, files });
+    await single.server.start();
+    await single.call('ACL.BootstrapTokens', {});
+    const again = () => single.call('ACL.BootstrapTokens', {});
+    const refusal = await again().catch((error: unknown) => (error as Error).message);
+    const index = /reset index: (\d+)/.exec(String(refusal))![1]!;
+    await files.write('acl-bootstrap-reset', 'soon');
+    await expect(again()).rejects.toThrow(`no longer allowed (reset index: ${index})`);
+    await files.write('acl-bootstrap-reset', '99999');
+    await expect(again()).rejects.toThrow(`Invalid bootstrap reset index (specified 99999, reset index: ${index})`);
+    expect(files.files.size).toBe(1);
+    await files.write('acl-bootstrap-reset', `${index}\n`);
+    const { SecretID } = await again();
+    await expect(single.call('ACL.TokenList', listAll(SecretID))).resolves.toMatchObject({ Tokens: { length: 3 } });
+    expect(files.files.size).toBe(0);
+    await expect(again()).rejects.toThrow('no longer allowed');
   });
 
   test('who may only read ACLs does not see secrets', async () => {
