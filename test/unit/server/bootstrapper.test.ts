@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { consulServerTags } from '../../../src/gossip/index.ts';
-import { type Member, memberStatus } from '../../../src/model/index.ts';
+import { memberStatus } from '../../../src/model/index.ts';
 import { type Configuration, suffrage } from '../../../src/raft/index.ts';
 import { Bootstrapper } from '../../../src/server/bootstrapper.ts';
 import type { Consensus } from '../../../src/server/index.ts';
 import { LanServers } from '../../../src/server/lan-servers.ts';
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts';
 import { silentLogger } from '../../helpers/logger.ts';
+import { idOf, serverMember } from './members.ts';
 
 let clock: VirtualClock;
 let lan: LanServers;
@@ -22,42 +22,13 @@ beforeEach(() => {
   peersOf = async () => [];
 });
 
-function member(number: number, more: Partial<Parameters<typeof consulServerTags>[0]> = {}): Member {
-  return {
-    Name: `s${number}`,
-    Addr: `10.0.0.${number}`,
-    Port: 8301,
-    Status: memberStatus.alive,
-    Tags: consulServerTags(
-      {
-        datacenter: 'dc1',
-        nodeId: `id${number}`,
-        version: '1.8.7',
-        revision: '',
-        aclMode: '0',
-        port: 8300,
-        wanPort: undefined,
-        bootstrap: false,
-        bootstrapExpect: 3,
-        nonVoter: false,
-        useTls: false,
-        ...more,
-      },
-      'lan',
-    ),
-    ProtocolMin: 1,
-    ProtocolMax: 5,
-    ProtocolCur: 2,
-    DelegateMin: 2,
-    DelegateMax: 5,
-    DelegateCur: 4,
-  };
-}
+const member = (number: number, more: Parameters<typeof serverMember>[1] = {}) =>
+  serverMember(number, { bootstrapExpect: 3, ...more });
 
 function bootstrapper(expect = 3): Bootstrapper {
   return new Bootstrapper({
     expect,
-    self: { id: 'id1', address: '10.0.0.1:8300' },
+    self: { id: idOf(1), address: '10.0.0.1:8300' },
     log: Object.assign(log, {
       bootstrap: async (configuration: Configuration) => void configured.push(configuration),
     }) as unknown as Consensus,
@@ -74,7 +45,7 @@ async function attempt(on: Bootstrapper): Promise<void> {
   await clock.advanceUntil(() => isDone, 600_000);
 }
 
-const voter = (number: number) => ({ Suffrage: suffrage.voter, ID: `id${number}`, Address: `10.0.0.${number}:8300` });
+const voter = (number: number) => ({ Suffrage: suffrage.voter, ID: idOf(number), Address: `10.0.0.${number}:8300` });
 
 test('one expected server is a cluster of its own', async () => {
   await attempt(bootstrapper(1));

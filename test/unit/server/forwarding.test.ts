@@ -1,6 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { consulServerTags } from '../../../src/gossip/index.ts';
-import { CallError, memberStatus } from '../../../src/model/index.ts';
+import { CallError } from '../../../src/model/index.ts';
 import { RpcError, type RpcServerAddress } from '../../../src/rpc/index.ts';
 import type { CallServer, Cluster, Consensus, Wan } from '../../../src/server/index.ts';
 import { Forwarding } from '../../../src/server/forwarding.ts';
@@ -8,6 +7,7 @@ import { LanServers } from '../../../src/server/lan-servers.ts';
 import { SeededRandom } from '../../../src/sim/seeded-random.ts';
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts';
 import { silentLogger } from '../../helpers/logger.ts';
+import { serverMember } from './members.ts';
 
 const holdMs = 7000;
 const own = '10.0.0.1:8300';
@@ -56,36 +56,7 @@ beforeEach(() => {
     },
   } as unknown as Consensus;
   const lan = new LanServers('dc1');
-  for (const [i, name] of ['s1', 's2', 's3'].entries()) {
-    lan.update({
-      Name: name,
-      Addr: `10.0.0.${i + 1}`,
-      Port: 8301,
-      Status: memberStatus.alive,
-      Tags: consulServerTags(
-        {
-          datacenter: 'dc1',
-          nodeId: name,
-          version: '1.8.7',
-          revision: '',
-          aclMode: '0',
-          port: 8300,
-          wanPort: undefined,
-          bootstrap: false,
-          bootstrapExpect: 0,
-          nonVoter: false,
-          useTls: false,
-        },
-        'lan',
-      ),
-      ProtocolMin: 1,
-      ProtocolMax: 5,
-      ProtocolCur: 2,
-      DelegateMin: 2,
-      DelegateMax: 5,
-      DelegateCur: 4,
-    });
-  }
+  for (const number of [1, 2, 3]) lan.update(serverMember(number));
   const call = async (
     to: RpcServerAddress,
     method: string,
