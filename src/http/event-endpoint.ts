@@ -44,7 +44,11 @@ async function fire(api: Api, request: ApiRequest): Promise<Answer> {
     ServiceFilter: query.get('service'),
     TagFilter: query.get('tag'),
   };
-  const event = await api.agent.events.fire(wanted, target);
+  const event = await api.agent.events.fire(wanted, target).catch((error: unknown) => {
+    // In these words whoever refused it, without the way that the refusal came.
+    const isRefused = error instanceof Error && error.message.includes('Permission denied');
+    throw isRefused ? new HttpError(403, 'Permission denied') : error;
+  });
   return json(request, eventView(event));
 }
 
