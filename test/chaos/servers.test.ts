@@ -48,13 +48,13 @@ async function voters(member: Member): Promise<readonly string[]> {
 
 /** Waits until exactly these servers vote, by the word of each. */
 async function untilVoters(servers: readonly Member[]): Promise<void> {
-  const wanted = servers.map(({ nodeId }) => nodeId).toSorted();
+  const wanted = new Set(servers.map(({ nodeId }) => nodeId));
   await waitUntil(
     () => `the voters to be ${servers.map(({ name }) => name).join(', ')}\n${servers.map((s) => s.logTail).join('\n')}`,
     async () => {
       for (const server of servers) {
-        const found = await voters(server).catch(() => []);
-        if (found.toSorted().join() !== wanted.join()) return false;
+        const found: readonly string[] = await voters(server).catch(() => []);
+        if (found.length !== wanted.size || !found.every((id) => wanted.has(id))) return false;
       }
       return true;
     },

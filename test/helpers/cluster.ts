@@ -383,10 +383,10 @@ export class Cluster {
 
   /** Runs a client command of `kind` on the host of `member`, pointed at it. */
   cli(member: Member, kind: Kind, args: readonly string[], input = ''): Promise<CommandResult> {
-    const [file, ...words] = [`nsenter`, `--net=${member.host.netnsPath}`, ...this.command(kind), ...args];
+    const words = [`--net=${member.host.netnsPath}`, ...this.command(kind), ...args];
     return new Promise((resolve) => {
       const child = execFile(
-        file!,
+        'nsenter',
         words,
         {
           cwd: member.host.directory,

@@ -135,10 +135,10 @@ async function measure(kind: Kind, consul: string, servers: number): Promise<voi
 
 /** Saves one snapshot after the other until `body` is done. */
 async function whileSnapshots(cluster: Cluster, leader: Member, body: () => Promise<void>): Promise<void> {
-  let going = true;
+  const state = { going: true };
   const saving = (async () => {
     const file = join(leader.host.directory, 'saved.snap');
-    while (going) {
+    while (state.going) {
       const { code, stderr } = await cluster.cli(leader, 'consul', ['snapshot', 'save', file]);
       if (code !== 0) throw new Error(`snapshot save: ${stderr}`);
     }
@@ -146,7 +146,7 @@ async function whileSnapshots(cluster: Cluster, leader: Member, body: () => Prom
   try {
     await body();
   } finally {
-    going = false;
+    state.going = false;
     await saving;
   }
 }

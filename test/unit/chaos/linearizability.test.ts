@@ -1,5 +1,5 @@
 // The checker accepts what one object could have done, and rejects every planted violation.
-import fc from 'fast-check';
+import { array, assert, boolean, constantFrom, integer, property, record } from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type KvInput, kvModel, type KvOutput, type KvPair, type KvState } from '../../chaos/support/kv-model.ts';
 import { checkHistory, type Operation } from '../../chaos/support/linearizability.ts';
@@ -134,15 +134,15 @@ describe('the checker of histories', () => {
     expect(checkHistory(kvModel, impossible, 1_000)).toEqual({ kind: 'undecided' });
   });
 
-  const sessions = fc.constantFrom('s', 't');
-  const commands = fc.array(
-    fc.record({
-      kind: fc.constantFrom('get', 'get', 'set', 'cas', 'delete', 'acquire', 'release'),
+  const sessions = constantFrom('s', 't');
+  const commands = array(
+    record({
+      kind: constantFrom('get', 'get', 'set', 'cas', 'delete', 'acquire', 'release'),
       session: sessions,
       /** How long before and after the moment of its effect it was under way. */
-      before: fc.integer({ min: 0, max: 30 }),
-      after: fc.integer({ min: 0, max: 30 }),
-      lost: fc.boolean(),
+      before: integer({ min: 0, max: 30 }),
+      after: integer({ min: 0, max: 30 }),
+      lost: boolean(),
     }),
     { maxLength: 60 },
   );
@@ -162,7 +162,7 @@ describe('the checker of histories', () => {
             ? { kind, value }
             : kind === 'cas'
               ? { kind, index: seenIndex, value }
-              : { kind: kind as 'acquire' | 'release', session, value };
+              : { kind, session, value };
       // The object itself knows the index of its state.
       const knows = { ...state, index: state.value === null ? undefined : state.at };
       let output: KvOutput;
@@ -184,16 +184,16 @@ describe('the checker of histories', () => {
   });
 
   test('accepts whatever one object did', () => {
-    fc.assert(
-      fc.property(played, (history) => {
+    assert(
+      property(played, (history) => {
         expect(checkHistory(kvModel, history)).toEqual({ kind: 'linearizable' });
       }),
     );
   });
 
   test('rejects whatever one object did, and then a read of something else', () => {
-    fc.assert(
-      fc.property(played, (history) => {
+    assert(
+      property(played, (history) => {
         const after = history.length * 10 + 1_000;
         const spoilt = [...history, op(after, after + 1, get, pair('nobody', 1_000_000))];
         expect(checkHistory(kvModel, spoilt)).toMatchObject({ kind: 'violation' });
