@@ -602,6 +602,10 @@ class RunningAgent {
         reload,
         leave: () => shutDown('leave'),
         exit: (code) => this.#exit(code),
+        abort: (code) => {
+          this.#log.close();
+          process.exit(code);
+        },
       },
     });
 

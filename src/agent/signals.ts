@@ -1,7 +1,7 @@
 /**
  * What a signal means (reference/agent.md §3.5): SIGHUP reloads; SIGINT and SIGTERM end the agent, with or without a
- * leave; a second one during the leave ends it at once; SIGPIPE and the user signals are ignored, and never count as
- * that second signal (a defect of Consul we do not copy).
+ * leave; a second one during the leave ends that at once, and one while the agent stops ends the process; SIGPIPE and
+ * the user signals are ignored, and never count as that second signal (a defect of Consul we do not copy).
  */
 import type { Clock, Logger } from '../ports/index.ts';
 
@@ -24,18 +24,28 @@ export interface SignalPolicy {
   readonly leaveOnTerminate: boolean;
 }
 
+export interface SignalActions {
+  reload(): Promise<void>;
+  leave(): Promise<void>;
+  /** Stops all parts in their order, then ends the process. */
+  exit(code: number): void;
+  /** Ends the process now. */
+  abort(code: number): void;
+}
+
 export class SignalHandler {
   readonly #logger: Logger;
   readonly #clock: Clock;
   readonly #policy: SignalPolicy;
-  readonly #actions: { reload(): Promise<void>; leave(): Promise<void>; exit(code: number): void };
+  readonly #actions: SignalActions;
   #leaving = false;
+  #exiting = false;
 
   constructor(dependencies: {
     readonly logger: Logger;
     readonly clock: Clock;
     readonly policy: SignalPolicy;
-    readonly actions: { reload(): Promise<void>; leave(): Promise<void>; exit(code: number): void };
+    readonly actions: SignalActions;
   }) {
     this.#logger = dependencies.logger;
     this.#clock = dependencies.clock;
@@ -50,15 +60,17 @@ export class SignalHandler {
 
   end(signal: EndSignal): void {
     this.#logger.info('Caught', { signal: goNames[signal] });
-    if (this.#leaving) {
+    if (this.#leaving || this.#exiting) {
       this.#logger.info('Caught second signal, Exiting', { signal: goNames[signal] });
-      this.#actions.exit(1);
+      // An end that hangs is not waited for once more.
+      if (this.#exiting) this.#actions.abort(1);
+      else this.#exit(1);
       return;
     }
     const graceful = signal === 'SIGINT' ? !this.#policy.skipLeaveOnInterrupt : this.#policy.leaveOnTerminate;
     if (!graceful) {
       this.#logger.info('Graceful shutdown disabled. Exiting');
-      this.#actions.exit(1);
+      this.#exit(1);
       return;
     }
     this.#leave(leaveLimitMs);
@@ -83,19 +95,24 @@ export class SignalHandler {
         ? undefined
         : this.#clock.after(limitMs, () => {
             this.#logger.error('Timeout on graceful leave. Exiting');
-            this.#actions.exit(1);
+            this.#exit(1);
           });
     this.#actions.leave().then(
       () => {
         limit?.cancel();
         this.#logger.info('Graceful exit completed');
-        this.#actions.exit(0);
+        this.#exit(0);
       },
       (error: unknown) => {
         limit?.cancel();
         this.#logger.error('Error on leave', { error });
-        this.#actions.exit(1);
+        this.#exit(1);
       },
     );
+  }
+
+  #exit(code: number): void {
+    this.#exiting = true;
+    this.#actions.exit(code);
   }
 }

@@ -21,6 +21,7 @@ function setUp(policy: SignalPolicy, leaveMs = 0) {
           clock.after(leaveMs, resolve);
         }),
       exit: (code) => void did.push(`exit ${code}`),
+      abort: (code) => void did.push(`abort ${code}`),
     },
   });
   return { clock, did, handler };
@@ -44,6 +45,15 @@ describe('signals', () => {
     handler.end('SIGTERM');
     handler.end('SIGTERM');
     expect(did).toEqual(['leave', 'exit 1']);
+  });
+
+  test.each([
+    ['a server', server, ['exit 1', 'abort 1']],
+    ['a client that was told to leave', client, ['leave', 'exit 1', 'abort 1']],
+  ])('%s that is told while it stops ends without waiting', (_, policy, expected) => {
+    const { did, handler } = setUp(policy, 5_000);
+    for (let signals = 0; signals < expected.length; signals++) handler.end('SIGTERM');
+    expect(did).toEqual(expected);
   });
 
   test('a leave that hangs ends after 15 s', async () => {

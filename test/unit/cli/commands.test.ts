@@ -249,7 +249,7 @@ describe('kv put and delete', () => {
     ['kv-delete-cas-fail', 'DELETE /v1/kv/app/flags', refused, '?cas=1', ''],
   ] satisfies [string, string, Answer, string, string][])('%s', async (name, route, answer, query, body) => {
     const agent = await expectAsRecorded(name, { [route]: answer });
-    expect(agent.asked).toHaveLength(1);
+    expect(agent.asked.map(({ url }) => url)).toEqual(['/']);
     expect(agent.asked[0]).toMatchObject({ url: route.split(' ')[1]! + query, body });
   });
 
@@ -463,7 +463,7 @@ describe('membership commands', () => {
   test('leave and reload', async () => {
     await expectAsRecorded('leave', { 'PUT /v1/agent/leave': ok });
     const agent = await expectAsRecorded('reload', { 'PUT /v1/agent/reload': ok });
-    expect(agent.asked).toHaveLength(1);
+    expect(agent.asked.map(({ url }) => url)).toEqual(['/']);
   });
 
   test('a reload that fails says why', async () => {
@@ -556,8 +556,22 @@ describe('health', () => {
     ],
   ] satisfies [Answer, number, string, string][])('%j is exit code %i', async (answer, exit, stdout, stderr) => {
     const agent = await agentWith({ 'GET /v1/status/leader': answer });
-    expect(await agent.run(['health'])).toEqual({ exit, stdout, stderr });
+    expect(await agent.run(['health', '-leader'])).toEqual({ exit, stdout, stderr });
   });
+
+  test.each([
+    [{ status: 200, text: 'Consul Agent' }, 0],
+    [{ status: 301, text: '' }, 0],
+    [{ status: 404, text: '' }, 0],
+    [{ status: 500, text: 'internal error' }, 1],
+  ] satisfies [Answer, number][])(
+    'of the agent alone is asked for without servers: %j is exit code %i',
+    async (answer, exit) => {
+      const agent = await agentWith({ 'GET /': answer });
+      expect(await agent.run(['health'])).toMatchObject({ exit, stdout: exit === 0 ? 'The agent answers\n' : '' });
+      expect(agent.asked.map(({ url }) => url)).toEqual(['/']);
+    },
+  );
 });
 
 describe('services', () => {
