@@ -58,6 +58,7 @@ const vectors = ['memberlist-udp', 'memberlist-tcp', 'encryption', 'label'].flat
 const of = (transport: 'udp' | 'tcp'): (readonly [string, Vector])[] =>
   vectors.filter((vector) => vector.transport === transport).map((vector) => [vector.name, vector] as const);
 
+const plain: Security = { keyring: undefined, verifyIncoming: true, verifyOutgoing: true, label: new Uint8Array() };
 const bytesOf = (hex: string): Uint8Array => Buffer.from(hex, 'hex');
 const hexOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const limit = 1 << 26;
@@ -81,8 +82,8 @@ function again(message: Uint8Array): Uint8Array {
   if (type === messageType.compress) {
     const inner = again(expandMessage(body, limit));
     // Both flavours occur; which one does not change what is inside.
-    const plain = compressMessage(inner);
-    return hexOf(plain) === hexOf(message) ? plain : compressMessage(inner, { leadingClear: true });
+    const compressed = compressMessage(inner);
+    return hexOf(compressed) === hexOf(message) ? compressed : compressMessage(inner, { leadingClear: true });
   }
   if (type === messageType.user || type === messageType.pushPull) return againStream(message);
   const shape = shapesOf[type]!;
@@ -90,10 +91,7 @@ function again(message: Uint8Array): Uint8Array {
 }
 
 function againStream(message: Uint8Array): Uint8Array {
-  const reader = new StreamMessageReader(securityOf({ name: '', transport: 'tcp', hex: '', decoded: {} }), {
-    accepted: false,
-  });
-  const read = reader.push(message);
+  const read = new StreamMessageReader(plain, { accepted: false }).push(message);
   if (read?.type === 'pushPull') {
     return encodePushPull(
       read.join,
@@ -102,7 +100,7 @@ function againStream(message: Uint8Array): Uint8Array {
     );
   }
   if (read?.type === 'user') return encodeStreamUser(read.payload);
-  return message;
+  throw new Error(`no message of type ${message[0]}`);
 }
 
 function securityOf(vector: Vector): Security {
@@ -162,8 +160,8 @@ function againPacket(message: Uint8Array): Uint8Array {
   if (message[0] === messageType.compound) return makeCompound(splitCompound(body).parts.map(againPacket));
   if (message[0] === messageType.compress) {
     const inner = againPacket(expandMessage(body, limit));
-    const plain = compressMessage(inner);
-    return hexOf(plain) === hexOf(message) ? plain : compressMessage(inner, { leadingClear: true });
+    const compressed = compressMessage(inner);
+    return hexOf(compressed) === hexOf(message) ? compressed : compressMessage(inner, { leadingClear: true });
   }
   return again(message);
 }
@@ -194,8 +192,10 @@ describe('streams', () => {
       expect(hexOf(sealed)).toBe(hexOf(message.subarray(5)));
       message = plain;
     }
-    if (vector.name.includes('signed-integers')) return;
-    expect(hexOf(again(message))).toBe(hexOf(message));
+    // Newer peers sign what we do not; the meaning stays.
+    const meaning = (bytes: Uint8Array): unknown => new StreamMessageReader(plain, { accepted: false }).push(bytes);
+    if (vector.name.includes('signed-integers')) expect(meaning(again(message))).toEqual(meaning(message));
+    else expect(hexOf(again(message))).toBe(hexOf(message));
   });
 
   test.each(of('tcp'))('%s reads the same in any pieces', (_, vector) => {
