@@ -257,6 +257,59 @@ describe('the members of the cluster', () => {
   });
 });
 
+describe('a snapshot', () => {
+  const target = { datacenter: 'dc1', token: '', stale: false };
+  const collected = async (archive: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> => {
+    const pieces: Uint8Array[] = [];
+    for await (const piece of archive) pieces.push(piece);
+    return pieces;
+  };
+  async function* again(pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+    yield* pieces;
+  }
+
+  test('is saved by any server, and all go back to it', async () => {
+    const cluster = await ServerCluster.start({ seed: 61, expect: 3 });
+    const [a, b] = cluster.followers as [Machine, Machine];
+    const door = (machine: Machine) => machine.process!.server.snapshots;
+    await put(cluster, a, 'k', 'before');
+    const saving = door(a).save(target);
+    const archive = await cluster.within(saving.then((saved) => collected(saved.archive)));
+    await put(cluster, a, 'k', 'after');
+    await put(cluster, a, 'other', 'after');
+    const index = (await cluster.call(a, 'KVS.Get', { Key: key('k') })).Index;
+    const blocking = { Datacenter: 'dc1', Key: key('k'), MinQueryIndex: index };
+    const waiting = b.process!.server.caller.call('KVS.Get', blocking);
+    await cluster.clock.advance(100);
+    await cluster.within(door(b).restore(target, again(archive)));
+    expect((await cluster.within(waiting)).Index).toBeLessThan(index);
+    for (const machine of cluster.alive) {
+      expect(await get(cluster, machine, 'k')).toBe('before');
+      expect(await get(cluster, machine, 'other')).toBe(null);
+    }
+    await put(cluster, b, 'k', 'again');
+    await cluster.untilEqual();
+    expectEqualStates(cluster);
+    await cluster.clock.advance(61_000);
+    const { Nodes } = await cluster.call(a, 'Health.ServiceNodes', { ServiceName: 'consul' });
+    expect(Nodes).toHaveLength(3);
+  });
+
+  test('of a server without a leader is what it knows', async () => {
+    const cluster = await ServerCluster.start({ seed: 62, expect: 3 });
+    await put(cluster, cluster.leader!, 'k', 'v');
+    await cluster.untilEqual();
+    const [last] = cluster.followers as [Machine];
+    for (const machine of cluster.alive) if (machine !== last) cluster.kill(machine);
+    await cluster.clock.advance(5_000);
+    const { snapshots } = last.process!.server;
+    await expect(cluster.within(snapshots.save(target))).rejects.toThrow('No cluster leader');
+    const { meta } = await cluster.within(snapshots.save({ ...target, stale: true }));
+    expect(meta.KnownLeader).toBe(false);
+    expect(meta.Index).toBeGreaterThan(0);
+  });
+});
+
 const seeds = Array.from({ length: Number(process.env['PORTOLAN_SEEDS'] ?? 20) }, (_, i) => i + 1);
 
 test(
@@ -298,8 +351,13 @@ test(
       for (let round = 0; round < 6; round++) {
         await cluster.clock.advance(random.next() * 3_000);
         const victim = random.next() < 0.6 ? cluster.leader : cluster.alive[random.integer(cluster.alive.length)];
-        if (victim !== undefined && cluster.alive.length > quorum) cluster.kill(victim);
+        const isFrozen = random.next() < 0.3;
+        if (victim !== undefined && cluster.alive.length > quorum) {
+          if (isFrozen) cluster.freeze(victim);
+          else cluster.kill(victim);
+        }
         await cluster.clock.advance(random.next() * 3_000);
+        if (victim !== undefined && isFrozen) cluster.thaw(victim);
         for (const machine of cluster.machines) {
           if (machine.process === undefined && random.next() < 0.7) await cluster.join(machine);
         }

@@ -12,7 +12,7 @@ import {
   memberStatus,
   type MemberStatus,
 } from '../../../src/model/index.ts';
-import { type Clock, sleep, type Timer } from '../../../src/ports/index.ts';
+import { type Clock, sleep, type Stream, type Timer } from '../../../src/ports/index.ts';
 import {
   DirectorySnapshotStore,
   FileStableStore,
@@ -20,7 +20,7 @@ import {
   type RaftOptions,
   SegmentedLog,
 } from '../../../src/raft/index.ts';
-import { RpcError, type RpcServerAddress } from '../../../src/rpc/index.ts';
+import { RpcError, type RpcServerAddress, serveSnapshot } from '../../../src/rpc/index.ts';
 import {
   type CallServer,
   createServer,
@@ -35,6 +35,7 @@ import { SeededRandom } from '../../../src/sim/seeded-random.ts';
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts';
 import { ReplicatedState, StateStore, writeSnapshot } from '../../../src/state/index.ts';
 import { silentLogger } from '../../helpers/logger.ts';
+import { streamPair } from '../../helpers/stream-pair.ts';
 
 /** As with `raft_multiplier: 1`; entries and messages take the time they take in one rack. */
 export const timing: RaftOptions = {
@@ -199,7 +200,7 @@ export class ServerCluster {
       cluster: {
         members: () => [...this.#members.values()],
         callServer: this.#callerFrom(machine, clock),
-        dialSnapshot: () => Promise.reject(new Error('there is no network for snapshots here')),
+        dialSnapshot: (to) => this.#dialSnapshot(to, clock),
         // oxlint-disable-next-line require-await -- as a gossip pool has it
         forceLeave: async (gone) => {
           const victim = this.machines.findLast((other) => other.name === gone);
@@ -319,6 +320,22 @@ export class ServerCluster {
     const member: Member = { Name: machine.name, Addr: machine.address, Port: 8301, Tags, Status, ...protocol };
     this.#members.set(machine.name, member);
     for (const { process } of this.machines) process?.server.memberChanged(member);
+  }
+
+  /** A connection to the door for snapshots; what is on it moves every now and then. */
+  // oxlint-disable-next-line require-await -- as a dialer has it
+  async #dialSnapshot(to: RpcServerAddress, clock: ProcessClock): Promise<Stream> {
+    const target = this.machines.findLast(({ address, process }) => address === to.address && process !== undefined);
+    if (target === undefined) throw new Error(`dial tcp ${to.address}: connect: connection refused`);
+    const { server, clock: theirs } = target.process!;
+    const { a, b, settle } = streamPair();
+    const carry = (): void => {
+      settle();
+      if (!a.closed || !b.closed) clock.after(1, carry);
+    };
+    carry();
+    void serveSnapshot(b, server.rpc.snapshotHandler, { clock: theirs, logger: silentLogger });
+    return a;
   }
 
   /** Calls travel as bytes, for a while; whoever is dead closes, whoever is frozen says nothing. */
