@@ -64,7 +64,7 @@ export async function requestSnapshot(
     // A server that refuses answers before it has read the archive: then its answer counts, not that we cannot write.
     const sent = sendArchive(bytes, archive).catch(() => {});
     const reply = decodeShape(snapshotReply, await readMap(bytes, { patient: true }));
-    if (reply.Error !== '') throw new RpcError('server', reply.Error);
+    if (reply.Error !== '') throw new RpcError('server', reply.Error, '');
     await sent;
     return { reply, archive: bytes.restAndClose() };
   } catch (error) {
@@ -103,8 +103,15 @@ export async function serveSnapshot(
       reply: { Error: (error instanceof Error ? error.message : String(error)) || 'the snapshot failed' },
       archive: [],
     }));
-    await bytes.write(encodeShape(snapshotReply, answer.reply));
-    await sendArchive(bytes, answer.archive ?? []);
+    const archive = answer.archive ?? [];
+    try {
+      await bytes.write(encodeShape(snapshotReply, answer.reply));
+    } catch (error) {
+      // Begun and left, so that what is behind it is closed.
+      for await (const _ of archive) break;
+      throw error;
+    }
+    await sendArchive(bytes, archive);
     // What is left of an archive that was refused is read over, or the client would see a broken connection first.
     await bytes.finish();
   } catch (error) {

@@ -14,8 +14,11 @@ import type { Cluster } from './cluster.ts';
 import type { Consensus } from './command-log.ts';
 import { asCallError, type Forwarding } from './forwarding.ts';
 
-/** An archive is unpacked in memory before any of it is used: it must not be larger than this, bytes. */
-const archiveBytesMax = 4 * 1024 ** 3;
+/**
+ * An archive is unpacked in memory before any of it is used: it must not be larger than this, bytes, nor all that are
+ * at a time. The state that it becomes is several times as large: more has no place in a heap of the usual size.
+ */
+const archiveBytesMax = 1024 ** 3;
 /** So much of a state is read in one turn of the event loop, bytes: some milliseconds. */
 const turnBytes = 64 * 1024;
 
@@ -47,6 +50,8 @@ export class ServerSnapshots implements Snapshots {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #onRestored: () => void;
+  /** Bytes of the archives that are being unpacked and restored. */
+  #unpackedBytes = 0;
 
   constructor(parts: {
     readonly log: Consensus;
@@ -88,9 +93,20 @@ export class ServerSnapshots implements Snapshots {
       return;
     }
     this.#requireRights(target.token);
-    const { meta, state } = await unpacked(archive);
-    this.#logger.info('restoring a snapshot', { index: meta.Index, bytes: meta.Size });
-    await this.#log.restore({ meta, pieces: () => inTurns(state, this.#clock) });
+    let bytes = 0;
+    try {
+      const { meta, state } = await unpacked(archive, (more) => {
+        bytes += more;
+        this.#unpackedBytes += more;
+        if (this.#unpackedBytes > archiveBytesMax) {
+          throw new CallError(`the snapshot, with others that are restored now, exceeds ${archiveBytesMax} bytes`);
+        }
+      });
+      this.#logger.info('restoring a snapshot', { index: meta.Index, bytes: meta.Size });
+      await this.#log.restore({ meta, pieces: () => inTurns(state, this.#clock) });
+    } finally {
+      this.#unpackedBytes -= bytes;
+    }
     this.#onRestored();
   }
 
@@ -144,14 +160,17 @@ function gzipped(pieces: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
   return pipeline(Readable.from(pieces), createGzip(), () => undefined);
 }
 
-/** @throws CallError in the peer's words when it is no archive, cut off, or damaged. */
-async function unpacked(archive: AsyncIterable<Uint8Array>): Promise<ArchiveContent> {
+/**
+ * @param count is told of each piece before it is kept, and may refuse.
+ * @throws CallError in the peer's words when it is no archive, cut off, or damaged.
+ */
+async function unpacked(archive: AsyncIterable<Uint8Array>, count: (bytes: number) => void): Promise<ArchiveContent> {
   const gunzip = pipeline(Readable.from(archive), createGunzip(), () => undefined);
   let bytes = 0;
   const counted = async function* (): AsyncGenerator<Uint8Array> {
     for await (const piece of gunzip as AsyncIterable<Uint8Array>) {
       bytes += piece.length;
-      if (bytes > archiveBytesMax) throw new CallError(`the snapshot unpacks to more than ${archiveBytesMax} bytes`);
+      count(piece.length);
       yield piece;
     }
   };
