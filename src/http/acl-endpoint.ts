@@ -117,6 +117,8 @@ export function aclEndpoints(api: Api): readonly Endpoint[] {
       pattern: '/v1/acl/logout',
       methods: {
         POST: async (request) => {
+          // Nobody is logged in; no server need be asked.
+          if (request.token === '') throw new HttpError(403, 'ACL not found');
           await api.caller.call('ACL.Logout', target(api, request));
           return json(request, true);
         },
@@ -440,7 +442,10 @@ async function authorizeMany(api: Api, request: ApiRequest): Promise<Answer> {
       })),
     );
   } catch (error) {
-    if (error instanceof CallError && /^(?:Invalid|Refusing)/.test(error.message)) throw badRequest(error.message);
+    // The peer's agents judge the question themselves, so that no server's prefix comes before the text.
+    const problem =
+      error instanceof CallError && /^(?:rpc error making call: )*((?:Invalid|Refusing).*)/s.exec(error.message);
+    if (problem) throw badRequest(problem[1]!);
     throw error;
   }
 }

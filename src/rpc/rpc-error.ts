@@ -16,8 +16,9 @@ export type RpcErrorKind = 'connect' | 'stream' | 'lost' | 'timeout' | 'aborted'
 export class RpcError extends Error {
   readonly kind: RpcErrorKind;
 
-  constructor(kind: RpcErrorKind, cause: string) {
-    super(prefixes[kind] + cause);
+  /** @param prefix what comes before the cause, where it is not what comes before that of a call. */
+  constructor(kind: RpcErrorKind, cause: string, prefix: string = prefixes[kind]) {
+    super(prefix + cause);
     this.name = 'RpcError';
     this.kind = kind;
   }

@@ -483,6 +483,11 @@ describeWith('a client agent with ACLs', { consul: realConsul() }, ({ consul }) 
     {
       method: 'POST',
       path: '/v1/internal/acl/authorize',
+      body: [{ Resource: 'nonsense', Segment: 'a', Access: 'write' }],
+    },
+    {
+      method: 'POST',
+      path: '/v1/internal/acl/authorize',
       body: [
         { Resource: 'key', Segment: 'a', Access: 'write' },
         { Resource: 'agent', Segment: 'x', Access: 'read' },
