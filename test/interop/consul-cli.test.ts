@@ -13,6 +13,8 @@ import { waitUntil } from '../helpers/wait.ts';
 
 /** Longest run of one command (ms). */
 const commandLimitMs = 30_000;
+/** Longest time until an agent has told the servers about itself (ms): two intervals of its reports. */
+const listedLimitMs = 60_000;
 const nodeId = '11111111-2222-3333-4444-555555555555';
 
 /** One command line; its words after the program's name. `$x` stands for what an earlier step remembered. */
@@ -25,6 +27,8 @@ interface Step {
   readonly anyOrder?: boolean;
   /** A pattern whose matches differ between two agents of the same kind. */
   readonly varies?: RegExp;
+  /** Both agents give a list that is not empty here first; some things take their time. */
+  readonly whenListed?: string;
   /** Both agents get this over HTTP first, for what no command can do. */
   readonly put?: readonly [path: string, body: unknown];
 }
@@ -343,7 +347,7 @@ const stories: Readonly<Record<string, readonly Step[]>> = {
     step('join 127.0.0.1:1'),
     step('join 127.0.0.1:$lanPort'),
     step('join'),
-    step('rtt n1'),
+    step('rtt n1', { whenListed: '/v1/coordinate/nodes' }),
     step('rtt n1 nowhere'),
     step('rtt'),
     step('info', { varies: / = .*/g }),
@@ -556,6 +560,17 @@ describeWith('the real command line', { 'consul 1.8.7': realConsul() }, ({ 'cons
 
     test.each(Object.entries(told))('%s', async (__, list) => {
       for (const each of list) {
+        const { whenListed } = each;
+        if (whenListed !== undefined) {
+          await waitUntil(
+            `something in ${whenListed}`,
+            async () => {
+              const answers = await Promise.all(sides.map(({ agent }) => agent.get(whenListed)));
+              return answers.every(({ json }) => Array.isArray(json) && json.length > 0);
+            },
+            listedLimitMs,
+          );
+        }
         if (each.put !== undefined) {
           const [path, body] = each.put;
           await Promise.all(sides.map(({ agent }) => agent.request('PUT', path, body)));

@@ -4,7 +4,6 @@
  * are put together.
  */
 import type { DatagramSocket, Endpoint, Stream, StreamListener, Timer } from '../../ports/index.ts';
-import { hostPort } from '../../lib/index.ts';
 import { AckTable } from './ack-table.ts';
 import { addressBytesOf, addressTextOf, isAddress, networkFilter, parseJoinAddress } from './address.ts';
 import { Awareness } from './awareness.ts';
@@ -229,8 +228,8 @@ class Member implements Memberlist {
           await this.#exchangeState(target, true);
           joined++;
         } catch (error) {
-          const at = hostPort(target.address, target.port);
-          errors.push(`Failed to join ${at}: ${(error as Error).message}`);
+          // Sic: without the port, which the reason tells when it matters.
+          errors.push(`Failed to join ${target.address}: ${(error as Error).message}`);
         }
       }
     }
