@@ -30,14 +30,15 @@ export class RaftLog implements Consensus {
   readonly #node: RaftNode;
   readonly #snapshots: SnapshotStore;
   readonly #clock: Clock;
-  readonly #random: Random;
   readonly #metrics: Metrics;
+  /** Of the last command: begun at random, so that no other leader's are like it. */
+  #operation: bigint;
 
   constructor(options: RaftLogOptions) {
     this.#node = options.node;
     this.#snapshots = options.snapshots;
     this.#clock = options.clock;
-    this.#random = options.random;
+    this.#operation = Buffer.from(options.random.bytes(8)).readBigUInt64BE();
     this.#metrics = options.metrics;
   }
 
@@ -75,12 +76,12 @@ export class RaftLog implements Consensus {
     const startMs = this.#clock.monotonicMs();
     this.#metrics.count(applyCounter);
     const bytes = encodeCommand(command as Parameters<typeof encodeCommand>[0]);
-    const operation = Buffer.from(this.#random.bytes(8)).readBigUInt64BE();
-    const chunks = chunksOf(bytes, operation);
+    this.#operation = BigInt.asUintN(64, this.#operation + 1n);
     // All at once: they get into the log side by side in one term, so that no server forgets the first ones of them.
-    const applied = await translated(
-      Promise.all(chunks.map(({ data, extensions }) => this.#node.propose(data, extensions))),
+    const proposed = chunksOf(bytes, this.#operation).map(({ data, extensions }) =>
+      this.#node.propose(data, extensions),
     );
+    const applied = await translated(Promise.all(proposed));
     this.#metrics.sample(commitSample, this.#clock.monotonicMs() - startMs);
     const { result } = applied.at(-1)!;
     if (result instanceof CallError) throw result;
