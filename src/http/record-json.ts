@@ -12,6 +12,7 @@ import type {
   ExposeConfig,
   HealthCheck,
   HealthCheckDefinition,
+  Member,
   Node,
   NodeInfo,
   NodeService,
@@ -39,6 +40,8 @@ function nonEmptyMap<T extends object>(value: T | null | undefined): T | undefin
 function sorted<T>(value: Readonly<Record<string, T>> | null): ReadonlyMap<string, T> | null {
   return value === null ? null : new Map(Object.entries(value));
 }
+
+export const memberView: View<Member> = (member) => ({ ...member, Tags: sorted(member.Tags) });
 
 export const nodeView: View<Node> = (node) => ({
   ID: node.ID,
