@@ -82,7 +82,7 @@ export class Member {
   readonly host: Host;
   readonly dataDir: string;
   readonly logFile: string;
-  readonly nodeId = randomUUID();
+  readonly nodeId: string = randomUUID();
   readonly #command: readonly string[];
   readonly #config: () => Readonly<Record<string, unknown>>;
   readonly #env: Readonly<Record<string, string>>;

@@ -1,8 +1,8 @@
 // Portolan clients beside real ones, under the same servers: what one registers the others see, the same command gives
-// the same output at each, outages of the servers are ridden out alike, and the servers are asked as often. By default
-// the servers are real; PORTOLAN_SERVERS=portolan puts our own in their place. PORTOLAN_PEERS=consul replaces the
-// Portolan clients by real ones, to see what the scenes ask of the real thing. PORTOLAN_SIDE_BY_SIDE_S lengthens the
-// comparison of calls.
+// the same output at each, outages of the servers are ridden out alike, and the servers are asked as often. Servers of
+// both kinds are tried; PORTOLAN_SERVERS names one, PORTOLAN_SERVER_COUNT says how many (3). PORTOLAN_PEERS=consul puts
+// real clients in the place of ours, to see what the scenes ask of the real thing. PORTOLAN_SIDE_BY_SIDE_S lengthens
+// the comparison of calls.
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -31,7 +31,10 @@ const coordinateLimitMs = 90_000;
 const removalLimitMs = 1_000;
 
 const needs = clusterNeeds('interop: sidecar');
-const serverKinds = (process.env['PORTOLAN_SERVERS'] ?? 'consul').split(',') as Kind[];
+const serverCount = countFrom('PORTOLAN_SERVER_COUNT', 3);
+const serverNames = Array.from({ length: serverCount }, (_, at) => `s${at + 1}`);
+const majority = Math.floor(serverCount / 2) + 1;
+const serverKinds = (process.env['PORTOLAN_SERVERS'] ?? 'consul,portolan').split(',') as Kind[];
 const cases = serverKinds.flatMap((servers) => wantedKinds().map((clients) => ({ servers, clients })));
 
 interface CatalogService {
@@ -70,9 +73,9 @@ describe.skipIf(needs === undefined).each(cases)(
         network: new Network(),
         consul: needs!.consul,
         config,
-        serverConfig: { bootstrap_expect: 3 },
+        serverConfig: { bootstrap_expect: serverCount },
       });
-      for (const name of ['s1', 's2', 's3']) cluster.add({ name, kind: kinds.servers, server: true });
+      for (const name of serverNames) cluster.add({ name, kind: kinds.servers, server: true });
       if (kinds.clients === 'portolan' && engineSkipReason() === undefined) engine = await startEngine();
       const docker = engine === undefined ? {} : { registrator: { enabled: true, docker_hosts: [engine.host] } };
       p1 = cluster.add({ name: 'p1', kind: kinds.clients, server: false, config: docker });
@@ -426,8 +429,8 @@ describe.skipIf(needs === undefined).each(cases)(
           answers: true,
         },
         {
-          name: 'two of three are killed',
-          begin: async () => killed(cluster.servers.slice(0, 2)),
+          name: 'a majority is killed',
+          begin: async () => killed(cluster.servers.slice(0, majority)),
           leader: false,
           anybody: true,
           answers: true,
@@ -489,9 +492,11 @@ describe.skipIf(needs === undefined).each(cases)(
               [p1, r1].map((client) => Promise.all(questions.map(([method, path]) => said(client, method, path)))),
             );
             for (const [at, question] of questions.entries()) {
-              expect([question, ours![at]]).toEqual([question, real![at]]);
+              // The real one may ask a server that is dead, and leaves it at that.
+              if (question[1].endsWith('?stale') && anybody)
+                expect([question, ours![at]]).toMatchObject([{}, { status: 200 }]);
+              else expect([question, ours![at]]).toEqual([question, real![at]]);
             }
-            expect(ours![3]).toMatchObject({ status: anybody ? 200 : 500 });
             expect(ours![0]).toMatchObject({ status: 500 });
           }
           await pause(leader ? 1_000 : 4_000);
@@ -625,12 +630,12 @@ describe.skipIf(needs === undefined).each(cases)(
           ...tls('client'),
         },
         serverConfig: {
-          bootstrap_expect: 3,
+          bootstrap_expect: serverCount,
           acl: { enabled: true, default_policy: 'deny', tokens: { master, agent: agentToken } },
           ...tls('server'),
         },
       });
-      for (const name of ['s1', 's2', 's3']) cluster.add({ name, kind: kinds.servers, server: true });
+      for (const name of serverNames) cluster.add({ name, kind: kinds.servers, server: true });
       for (const server of cluster.servers) server.start();
       const server = await cluster.leader();
       await waitUntil(
