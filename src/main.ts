@@ -1,6 +1,7 @@
 // The process: command line in, exit code out. Everything else is elsewhere.
 import { compatibleVersion, portolanRevision, portolanVersion, runAgent } from './agent/index.ts';
 import { runCli } from './cli/index.ts';
+import { followLoad } from './node/heap-policy.ts';
 
 /** 128 + SIGPIPE, what a shell shows for programs that let the signal end them. */
 const sigpipeExitCode = 141;
@@ -12,6 +13,8 @@ for (const stream of [process.stdout, process.stderr]) {
     throw error;
   });
 }
+
+followLoad();
 
 const code = await runCli(
   process.argv.slice(2),

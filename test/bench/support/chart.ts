@@ -21,13 +21,15 @@ const right = 190;
 const top = 64;
 const rowHeight = 24;
 const barHeight = 14;
+/** Where the axis ends; longer bars are cut there, their number stands beside them. */
+const valueMax = 32;
 
 /** A picture that needs no font, script or style from elsewhere. */
 export function barChart({ title, bars }: BarChart): string {
   const finite = bars.filter(({ value }) => Number.isFinite(value) && value > 0);
   const ends = finite.flatMap(({ value, goal }) => [value, goal ?? 1]);
   const low = Math.log2(Math.min(0.5, ...ends));
-  const high = Math.log2(Math.max(2, ...ends));
+  const high = Math.log2(Math.min(valueMax, Math.max(2, ...ends)));
   const x = (value: number): number => left + ((Math.log2(value) - low) / (high - low)) * (width - left - right);
   const height = top + finite.length * rowHeight + 16;
   const ticks = Array.from({ length: Math.floor(high) - Math.ceil(low) + 1 }, (_, at) => 2 ** (Math.ceil(low) + at));
@@ -43,7 +45,7 @@ export function barChart({ title, bars }: BarChart): string {
   ];
   for (const [at, { name, value, text, goal }] of finite.entries()) {
     const y = top + at * rowHeight;
-    const [from, to] = [x(1), x(value)].toSorted((a, b) => a - b) as [number, number];
+    const [from, to] = [x(1), x(Math.min(value, valueMax))].toSorted((a, b) => a - b) as [number, number];
     parts.push(
       `<text x="${left - 12}" y="${y + barHeight - 3}" text-anchor="end" fill="#1c2733">${escaped(name)}</text>`,
       `<rect x="${round(from)}" y="${y}" width="${round(to - from)}" height="${barHeight}" rx="2" fill="${value >= 1 ? '#1f7a8c' : '#c8553d'}"/>`,
