@@ -24,10 +24,12 @@ import {
 import { isUuid } from '../../state/index.ts';
 import { type Handlers, queryMeta, requireDatacenter } from '../endpoint.ts';
 import type { AclEndpoint } from './endpoint.ts';
-import { type Identity, jwtValidator, type Validator } from './jwt.ts';
+import { jwtValidator } from './jwt.ts';
+import { kubernetesValidator } from './kubernetes.ts';
 import { isNodeIdentityName, isRoleName, isServiceIdentityName, requireName } from './names.ts';
 import { permissionDenied, tokenNotFound } from './resolver.ts';
 import { setToken, tokenTtlNsMax, tokenTtlNsMin } from './tokens.ts';
+import type { Identity, Validator } from './validator.ts';
 
 type MethodCall = 'ACL.AuthMethodRead' | 'ACL.AuthMethodSet' | 'ACL.AuthMethodDelete' | 'ACL.AuthMethodList';
 type RuleCall = 'ACL.BindingRuleRead' | 'ACL.BindingRuleSet' | 'ACL.BindingRuleDelete' | 'ACL.BindingRuleList';
@@ -35,6 +37,7 @@ type RuleCall = 'ACL.BindingRuleRead' | 'ACL.BindingRuleSet' | 'ACL.BindingRuleD
 const validatorTypes: Readonly<Record<string, (config: ACLAuthMethod['Config'], endpoint: AclEndpoint) => Validator>> =
   {
     jwt: jwtValidator,
+    kubernetes: kubernetesValidator,
   };
 
 const validators = new WeakMap<ACLAuthMethod, Validator>();
@@ -180,9 +183,9 @@ function validatedRule(endpoint: AclEndpoint, wanted: ACLBindingRule): ACLBindin
   if (rule.AuthMethod === '') throw new CallError('Invalid Binding Rule: no AuthMethod is set');
   const method = store.acl.authMethod(rule.AuthMethod).result;
   if (method === null) throw new CallError(`cannot find auth method with name "${rule.AuthMethod}"`);
-  const { blank } = validatorOf(endpoint, method);
+  const validator = validatorOf(endpoint, method);
   try {
-    selectorOf(rule.Selector);
+    selectorOf(rule.Selector, validator);
   } catch (error) {
     if (!(error instanceof FilterError)) throw error;
     throw new CallError(`invalid Binding Rule: Selector is invalid: ${error.message}`, { cause: error });
@@ -194,7 +197,7 @@ function validatedRule(endpoint: AclEndpoint, wanted: ACLBindingRule): ACLBindin
   let example: string;
   try {
     // With "fake" for every name, as the peer tries it.
-    example = boundName(rule, Object.fromEntries(Object.keys(blank.values).map((name) => [name, 'fake'])));
+    example = boundName(rule, Object.fromEntries(validator.variables.map((name) => [name, 'fake'])));
   } catch (error) {
     if (!(error instanceof HilError)) throw error;
     const unknown = /^unknown variable accessed: (.*)$/.exec(error.message)?.[1];
@@ -213,13 +216,12 @@ const bindNames: Readonly<Record<string, (name: string) => boolean>> = {
 };
 
 /** Whether a rule is about an identity; undefined when it is about all. @throws FilterError */
-function selectorOf(selector: string): Filter | undefined {
-  return selector === '' ? undefined : compileFilter(selector, { value: 'string-map', list: 'strings-map' });
+function selectorOf(selector: string, { fields }: Validator): Filter | undefined {
+  return selector === '' ? undefined : compileFilter(selector, fields);
 }
 
 /** @throws HilError */
-function boundName({ BindName }: ACLBindingRule, values: Identity['values']): string {
-  const variables = Object.fromEntries(Object.entries(values).map(([name, value]) => [`value.${name}`, value]));
+function boundName({ BindName }: ACLBindingRule, variables: Identity['variables']): string {
   return compileHil(BindName)({ variables, functions: {} });
 }
 
@@ -235,7 +237,7 @@ export function loginHandlers(endpoint: AclEndpoint): Handlers<'ACL.Login' | 'AC
       if (method === null) throw tokenNotFound();
       const validator = validatorOf(endpoint, method);
       const identity = await validator.validate(Auth.BearerToken, clock.wallMs());
-      const grants = bindings(endpoint, method, validator.blank, identity);
+      const grants = bindings(endpoint, method, validator, identity);
       const meta = Auth.Meta === null || Object.keys(Auth.Meta).length === 0 ? '' : `: ${metaText(Auth.Meta)}`;
       return await setToken(endpoint, {
         create: true,
@@ -269,7 +271,7 @@ function metaText(meta: Readonly<Record<string, string>>): string {
 function bindings(
   { store, datacenter }: AclEndpoint,
   method: ACLAuthMethod,
-  blank: Identity,
+  validator: Validator,
   identity: Identity,
 ): {
   readonly ServiceIdentities: readonly ACLServiceIdentity[] | null;
@@ -279,11 +281,10 @@ function bindings(
   const services: ACLServiceIdentity[] = [];
   const nodes: ACLNodeIdentity[] = [];
   const roles: ACLLink[] = [];
-  const record = { value: { ...blank.values, ...identity.values }, list: { ...blank.lists, ...identity.lists } };
   for (const rule of store.acl.bindingRules(method.Name).result) {
-    const selector = selectorOf(rule.Selector);
-    if (selector !== undefined && !selector(record)) continue;
-    const bound = boundName(rule, record.value);
+    const selector = selectorOf(rule.Selector, validator);
+    if (selector !== undefined && !selector(identity.selectable)) continue;
+    const bound = boundName(rule, identity.variables);
     const name = rule.BindType === 'role' ? bound : bound.toLowerCase();
     if (bindNames[rule.BindType]?.(name) !== true) {
       throw new CallError(`computed "${rule.BindType}" bind name for bind target is invalid: ${JSON.stringify(name)}`);

@@ -5,33 +5,16 @@
  * library at fault.
  */
 import { type KeyObject, verify } from 'node:crypto';
-import { GoJsonError, parseGoJson } from '../../codec/index.ts';
 import { CallError } from '../../model/index.ts';
 import { type KeyFetching, type KeySource, keySource, type KnownKey } from './jwt-keys.ts';
+import { type Claims, parseSignedToken, type SignedToken } from './signed-token.ts';
+import type { Identity, Validator } from './validator.ts';
 import { type JwtAlgorithm, type JwtSettings, readJwtSettings } from './jwt-settings.ts';
 
-/** Longest login token, characters; headers of common servers allow no more. */
-const bearerMax = 64 * 1024;
 /** How much before its `nbf` a token of an OpenID provider is good, seconds. */
 const providerNotBeforeLeewaySeconds = 60;
 /** What OpenID providers sign with unless the method says otherwise. */
 const providerAlgorithms: readonly string[] = ['RS256'];
-
-/** What a login is known by. */
-export interface Identity {
-  readonly values: Readonly<Record<string, string>>;
-  readonly lists: Readonly<Record<string, readonly string[]>>;
-}
-
-/** Checks logins of one auth method. */
-export interface Validator {
-  /** Names that identities have, with nothing in them: for checking rules before anybody logs in. */
-  readonly blank: Identity;
-  /** What takes asking others, done when a method is set. @throws CallError the configuration does not work. */
-  check(): Promise<void>;
-  /** @throws CallError the token is not good. */
-  validate(bearer: string, nowMs: number): Promise<Identity>;
-}
 
 type SignCheck = (key: KeyObject, data: Uint8Array, signature: Uint8Array) => boolean;
 
@@ -63,10 +46,9 @@ const signChecks: Readonly<Record<JwtAlgorithm, SignCheck>> = {
 export function jwtValidator(config: Readonly<Record<string, unknown>> | null, fetching: KeyFetching): Validator {
   const settings = readJwtSettings(config);
   const source = keySource(settings.origin, fetching);
-  const blankOf = <T>(mappings: Readonly<Record<string, string>>, empty: T): Readonly<Record<string, T>> =>
-    Object.fromEntries(Object.values(mappings).map((name) => [name, empty]));
   return {
-    blank: { values: blankOf(settings.claims, ''), lists: blankOf<readonly string[]>(settings.listClaims, []) },
+    fields: { value: 'string-map', list: 'strings-map' },
+    variables: Object.values(settings.claims).map(variable),
     check: () => source.check(),
     validate: async (bearer, nowMs) => {
       const claims = await verifiedClaims(settings, source, bearer, nowMs / 1000);
@@ -74,16 +56,6 @@ export function jwtValidator(config: Readonly<Record<string, unknown>> | null, f
       return identityOf(settings, claims);
     },
   };
-}
-
-type Claims = Readonly<Record<string, unknown>>;
-
-interface Token {
-  readonly header: Claims;
-  /** Null when they are no claims. */
-  readonly claims: Claims | null;
-  readonly signed: Uint8Array;
-  readonly signature: Uint8Array;
 }
 
 async function verifiedClaims(
@@ -96,17 +68,17 @@ async function verifiedClaims(
   const { origin } = settings;
   switch (origin.kind) {
     case 'keys': {
-      const token = parseToken(bearer, 'error parsing token: ');
+      const token = parseSignedToken(bearer, 'error parsing token: ');
       if (token.claims !== null && (await isSigned(settings, source, token))) return token.claims;
       throw new CallError('no known key successfully validated the token signature');
     }
     case 'jwks': {
-      const token = parseToken(bearer, 'error verifying token: oidc: malformed jwt: ');
+      const token = parseSignedToken(bearer, 'error verifying token: oidc: malformed jwt: ');
       if (token.claims !== null && (await isSigned(settings, source, token))) return token.claims;
       throw new CallError('error verifying token: failed to verify id token signature');
     }
     case 'oidc': {
-      const token = parseToken(bearer, 'error validating signature: oidc: malformed jwt: ');
+      const token = parseSignedToken(bearer, 'error validating signature: oidc: malformed jwt: ');
       return await verifiedByProvider(settings, source, token, origin.url, nowSeconds);
     }
   }
@@ -116,7 +88,7 @@ async function verifiedClaims(
 async function verifiedByProvider(
   settings: JwtSettings,
   source: KeySource,
-  token: Token,
+  token: SignedToken,
   provider: string,
   nowSeconds: number,
 ): Promise<Claims> {
@@ -149,7 +121,7 @@ async function verifiedByProvider(
 }
 
 /** Asks for new keys when none of those known fits. */
-async function isSigned({ algorithms }: JwtSettings, source: KeySource, token: Token): Promise<boolean> {
+async function isSigned({ algorithms }: JwtSettings, source: KeySource, token: SignedToken): Promise<boolean> {
   const { header, signed, signature } = token;
   const algorithm = algorithmOf(token);
   // What must be understood is not (RFC 7515 §4.1.11).
@@ -162,53 +134,8 @@ async function isSigned({ algorithms }: JwtSettings, source: KeySource, token: T
   return (await source.keys(false)).some(fits) || (await source.keys(true)).some(fits);
 }
 
-function algorithmOf({ header }: Token): string {
+function algorithmOf({ header }: SignedToken): string {
   return typeof header['alg'] === 'string' ? header['alg'] : '';
-}
-
-/** @param before what is said in front of a problem. @throws CallError */
-function parseToken(bearer: string, before: string): Token {
-  const parts = bearer.length > bearerMax ? [] : bearer.split('.');
-  if (parts.length !== 3) {
-    throw new CallError(`${before}square/go-jose: compact JWS format must have three parts`);
-  }
-  const [head = '', body = '', signature = ''] = parts;
-  const bytes = (part: string): Uint8Array => {
-    const odd = part.search(/[^\w-]/);
-    const end = odd >= 0 ? odd : part.length % 4 === 1 ? part.length - 1 : -1;
-    if (end >= 0) throw new CallError(`${before}illegal base64 data at input byte ${end}`);
-    return Buffer.from(part, 'base64url');
-  };
-  let header: unknown;
-  try {
-    const given = bytes(head);
-    header = given.length === 0 ? {} : parseGoJson(given);
-  } catch (error) {
-    if (!(error instanceof GoJsonError)) throw error;
-    throw new CallError(`${before}${error.message}`);
-  }
-  return {
-    header: objectOf(header) ?? {},
-    claims: claimsOf(bytes(body)),
-    signed: Buffer.from(`${head}.${body}`, 'latin1'),
-    signature: bytes(signature),
-  };
-}
-
-/** Claims whose times are numbers, else null. */
-function claimsOf(bytes: Uint8Array): Claims | null {
-  let claims: Claims | null;
-  try {
-    claims = objectOf(JSON.parse(Buffer.from(bytes).toString('utf8')));
-  } catch {
-    return null;
-  }
-  const isTime = (value: unknown): boolean => value === undefined || value === null || typeof value === 'number';
-  return claims !== null && ['iat', 'nbf', 'exp'].every((name) => isTime(claims[name])) ? claims : null;
-}
-
-function objectOf(value: unknown): Claims | null {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Claims) : null;
 }
 
 function checkClaims(settings: JwtSettings, claims: Claims, nowSeconds: number): void {
@@ -242,30 +169,39 @@ function checkClaims(settings: JwtSettings, claims: Claims, nowSeconds: number):
   }
 }
 
+/** A claim that is not there is an empty text or list. */
 function identityOf(settings: JwtSettings, claims: Claims): Identity {
-  const given = <T>(mappings: Readonly<Record<string, string>>, read: (source: string, value: unknown) => T) =>
-    Object.fromEntries(
-      Object.entries(mappings).flatMap(([source, target]) => {
-        const value = claimOf(claims, source);
-        return value === undefined || value === null ? [] : [[target, read(source, value)]];
-      }),
-    ) as Readonly<Record<string, T>>;
-  return {
-    values: given(settings.claims, (source, value) => {
-      const text = scalarText(value);
+  const taken = <T>(
+    mappings: Readonly<Record<string, string>>,
+    empty: T,
+    read: (source: string, value: unknown) => T,
+  ) =>
+    Object.entries(mappings).map(([source, target]): [name: string, value: T] => {
+      const value = claimOf(claims, source);
+      return [target, value === undefined || value === null ? empty : read(source, value)];
+    });
+  const values = taken(settings.claims, '', (source, value) => {
+    const text = scalarText(value);
+    if (text !== undefined) return text;
+    throw new CallError(`error converting claim '${source}' to string from unknown type ${goType(value)}`);
+  });
+  const lists = taken<readonly string[]>(settings.listClaims, [], (source, value) =>
+    (Array.isArray(value) ? (value as unknown[]) : [value]).map((item) => {
+      const text = scalarText(item);
       if (text !== undefined) return text;
-      throw new CallError(`error converting claim '${source}' to string from unknown type ${goType(value)}`);
+      throw new CallError(
+        `value ${goValue(item)} in ${JSON.stringify(source)} list claim could not be parsed as string`,
+      );
     }),
-    lists: given(settings.listClaims, (source, value) =>
-      (Array.isArray(value) ? (value as unknown[]) : [value]).map((item) => {
-        const text = scalarText(item);
-        if (text !== undefined) return text;
-        throw new CallError(
-          `value ${goValue(item)} in ${JSON.stringify(source)} list claim could not be parsed as string`,
-        );
-      }),
-    ),
+  );
+  return {
+    selectable: { value: Object.fromEntries(values), list: Object.fromEntries(lists) },
+    variables: Object.fromEntries(values.map(([name, value]) => [variable(name), value])),
   };
+}
+
+function variable(name: string): string {
+  return `value.${name}`;
 }
 
 /** A claim by its name, or by a JSON pointer into it. */

@@ -43,20 +43,24 @@ const good = {
 
 describe('a login with a JWT', () => {
   const validator = jwtValidator(config, alone);
-  const { blank } = validator;
 
   test.each([
     ['ES256', es256],
     ['RS256', rs256],
   ] as const)('is good when signed with %s by a known key', async (_, make) => {
     expect(await validator.validate(make({ ...good, deep: { er: 7 } }), nowMs)).toEqual({
-      values: { app: 'web', deep: '7' },
-      lists: { groups: ['ops'] },
+      selectable: { value: { app: 'web', deep: '7' }, list: { groups: ['ops'] } },
+      variables: { 'value.app': 'web', 'value.deep': '7' },
     });
   });
 
-  test('names what identities have before anybody logs in', () => {
-    expect(blank).toEqual({ values: { app: '', deep: '' }, lists: { groups: [] } });
+  test('has every claim that is mapped, also those that the token lacks', async () => {
+    expect(validator.variables).toEqual(['value.app', 'value.deep']);
+    const { app: _, groups: __, ...rest } = good;
+    expect(await validator.validate(es256(rest), nowMs)).toEqual({
+      selectable: { value: { app: '', deep: '' }, list: { groups: [] } },
+      variables: { 'value.app': '', 'value.deep': '' },
+    });
   });
 
   const invalid = 'error validating claims: square/go-jose/jwt: validation failed, ';
@@ -198,7 +202,7 @@ describe('keys at a URL', () => {
 
   test('are fetched for the first login, and used for those that follow', async () => {
     const { issuer, validator } = set();
-    expect(await validator.validate(es256(good), nowMs)).toMatchObject({ values: { app: 'web' } });
+    expect(await validator.validate(es256(good), nowMs)).toMatchObject({ variables: { 'value.app': 'web' } });
     expect(await validator.validate(rs256(good, { kid: 'r' }), nowMs)).toBeDefined();
     expect(issuer.asked).toEqual([url]);
   });
@@ -286,7 +290,7 @@ describe('an OpenID provider', () => {
 
   test('says where its keys are', async () => {
     const { issuer, validator } = set();
-    expect(await validator.validate(rs256(mine), nowMs)).toMatchObject({ values: { app: 'web' } });
+    expect(await validator.validate(rs256(mine), nowMs)).toMatchObject({ variables: { 'value.app': 'web' } });
     expect(issuer.asked).toEqual([page, keys]);
   });
 
