@@ -36,6 +36,7 @@ import {
   type Consensus,
   createServer,
   insecureMethods,
+  MeasuredState,
   MemoryLog,
   RaftLog,
   serverMethods,
@@ -267,7 +268,7 @@ async function openRaftLog(
     log,
     stable,
     snapshots,
-    stateMachine: new ReplicatedState(store),
+    stateMachine: new MeasuredState({ store, clock, metrics }),
     transport,
     onFailure: options.onFailure,
   });

@@ -12,7 +12,7 @@ import {
   type ServerHealth,
   type ServerStats,
 } from '../model/index.ts';
-import type { Clock, Logger, Timer } from '../ports/index.ts';
+import type { Clock, Logger, Metrics, Timer } from '../ports/index.ts';
 import { type Server as RaftServer, suffrage } from '../raft/index.ts';
 import type { StateStore } from '../state/index.ts';
 import type { Consensus } from './command-log.ts';
@@ -25,6 +25,8 @@ export const statsTimeoutMs = 1_000;
 /** Between two looks for servers to promote or to take out, ms. */
 export const promotionIntervalMs = 10_000;
 
+const healthyGauge: readonly string[] = ['autopilot', 'healthy'];
+const toleranceGauge: readonly string[] = ['autopilot', 'failure_tolerance'];
 const nsPerMs = 1e6;
 /** `LastContact` of a server that says it never heard from a leader, ns. */
 const neverNs = -1;
@@ -37,6 +39,7 @@ export interface AutopilotParts {
   readonly lan: LanServers;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   readonly healthIntervalMs: number;
   /** Asks a server how its log stands. */
   readonly statsOf: (server: ConsulServer) => Promise<ServerStats>;
@@ -100,7 +103,7 @@ export class Autopilot {
   }
 
   async #ask(): Promise<void> {
-    const { log, lan, statsOf, logger } = this.#parts;
+    const { log, lan, statsOf, logger, metrics } = this.#parts;
     const { Servers } = log.configuration;
     const stats = await Promise.all(
       Servers.map(async ({ ID, Address }) => {
@@ -116,6 +119,9 @@ export class Autopilot {
     );
     if (!this.#isRunning) return;
     this.#health = new Map(Servers.map((server, i) => [server.ID, this.#healthOf(server, stats[i])]));
+    const { Healthy, FailureTolerance } = this.health;
+    metrics.gauge(healthyGauge, Healthy ? 1 : 0);
+    metrics.gauge(toleranceGauge, FailureTolerance);
   }
 
   #healthOf({ ID, Address, Suffrage }: RaftServer, stats: ServerStats | undefined): ServerHealth {

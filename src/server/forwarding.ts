@@ -4,7 +4,7 @@
  * clients never learn that there was one.
  */
 import { CallError } from '../model/index.ts';
-import { type Clock, type Logger, type Random, sleep, type Timer } from '../ports/index.ts';
+import { type Clock, type Logger, type Metrics, type Random, sleep, type Timer } from '../ports/index.ts';
 import { mayRetry, RpcError, type RpcServerAddress } from '../rpc/index.ts';
 import { callKinds } from './call-kinds.ts';
 import type { AnyCallName, AnyCallReply, AnyCallRequest, Cluster, InsecureCallName } from './cluster.ts';
@@ -22,6 +22,8 @@ const deposedGraceMs = 2_000;
 /** Servers of another datacenter that one call tries when they cannot be reached. */
 const remoteServersMax = 3;
 
+const crossDcCounter: readonly string[] = ['rpc', 'cross-dc'];
+const consistentSample: readonly string[] = ['rpc', 'consistentRead'];
 const noPath = 'No path to datacenter';
 
 type RoutedName = Exclude<AnyCallName, InsecureCallName>;
@@ -47,6 +49,7 @@ export class Forwarding {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #logger: Logger;
+  readonly #metrics: Metrics;
   /** Calls on their way to the leader: how to end those whose leader leads no more. */
   readonly #underWay = new Set<() => void>();
   readonly #unsubscribe: () => void;
@@ -66,7 +69,9 @@ export class Forwarding {
     readonly clock: Clock;
     readonly random: Random;
     readonly logger: Logger;
+    readonly metrics: Metrics;
   }) {
+    this.#metrics = parts.metrics;
     this.#datacenter = parts.datacenter;
     this.#log = parts.log;
     this.#lan = parts.lan;
@@ -183,8 +188,10 @@ export class Forwarding {
   }
 
   async #verify(): Promise<void> {
+    const startMs = this.#clock.monotonicMs();
     try {
       await this.#log.verifyLeader();
+      this.#metrics.sample(consistentSample, this.#clock.monotonicMs() - startMs);
     } catch (error) {
       // Nothing was read yet: whoever leads now can answer.
       throw new CallError(noClusterLeader, { cause: error });
@@ -242,6 +249,7 @@ export class Forwarding {
     const { Token } = (request ?? {}) as Routed;
     // What is a token here only would be unknown there; without it the call is anonymous.
     const sent = Token && this.#isLocalToken(Token) ? { ...request, Token: '' } : request;
+    this.#metrics.count(crossDcCounter, 1, [{ name: 'datacenter', value: datacenter }]);
     let failure: unknown;
     for (const server of this.serversOf(datacenter).slice(0, remoteServersMax)) {
       try {

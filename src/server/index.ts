@@ -23,6 +23,7 @@ export {
 } from './cluster.ts';
 export type { CommandLog, Consensus, SavedState } from './command-log.ts';
 export { type KeyringOperation, noKeyring } from './keyring.ts';
+export { MeasuredState } from './measured-state.ts';
 export { MemoryLog } from './memory-log.ts';
 export { noClusterLeader, RaftLog, type RaftLogOptions } from './raft-log.ts';
 export { raftAddress } from './lan-servers.ts';

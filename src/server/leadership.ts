@@ -3,7 +3,7 @@
  * earlier leaders is applied, take up the duties once, then bring the catalog in line with the members, one by one as
  * gossip tells of them and all of them every minute.
  */
-import { type Clock, type Logger, sleep } from '../ports/index.ts';
+import { type Clock, type Logger, type Metrics, sleep } from '../ports/index.ts';
 import type { Consensus } from './command-log.ts';
 
 /** Between two looks at all members, ms; also how often an idle leader writes a barrier. */
@@ -14,6 +14,10 @@ const pendingMax = 256;
 const establishRetryMs = 5_000;
 /** How often a leader that cannot do its duties tries to hand over. */
 const transferAttemptsMax = 3;
+
+const barrierSample: readonly string[] = ['leader', 'barrier'];
+const reconcileSample: readonly string[] = ['leader', 'reconcile'];
+const memberSample: readonly string[] = ['leader', 'reconcileMember'];
 
 /** What a leader does. Each may fail with what the log refuses. */
 export interface Duties<Item> {
@@ -31,6 +35,7 @@ export class Leadership<Item> {
   readonly #log: Consensus;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #metrics: Metrics;
   readonly #duties: Duties<Item>;
   #reign: Reign<Item> | undefined;
   #last: Promise<void> = Promise.resolve();
@@ -41,8 +46,10 @@ export class Leadership<Item> {
     readonly log: Consensus;
     readonly clock: Clock;
     readonly logger: Logger;
+    readonly metrics: Metrics;
     readonly duties: Duties<Item>;
   }) {
+    this.#metrics = parts.metrics;
     this.#log = parts.log;
     this.#clock = parts.clock;
     this.#logger = parts.logger;
@@ -90,6 +97,7 @@ export class Leadership<Item> {
       log: this.#log,
       clock: this.#clock,
       logger: this.#logger,
+      metrics: this.#metrics,
       duties: this.#duties,
       onCaughtUp: () => (this.#isCaughtUp = true),
       after: this.#last,
@@ -111,6 +119,7 @@ interface ReignParts<Item> {
   readonly log: Consensus;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
   readonly duties: Duties<Item>;
   readonly onCaughtUp: () => void;
   /** Until then something of the last reign may go on. */
@@ -162,12 +171,12 @@ class Reign<Item> {
   async #pass(): Promise<void> {
     await this.#establish();
     const { signal } = this.#ended;
-    if (!signal.aborted) await this.#parts.duties.reconcileAll(signal);
+    if (!signal.aborted) await this.#timed(reconcileSample, () => this.#parts.duties.reconcileAll(signal));
   }
 
   async #establish(): Promise<void> {
     const { log, duties, onCaughtUp } = this.#parts;
-    await log.barrier();
+    await this.#timed(barrierSample, () => log.barrier());
     if (this.#ended.signal.aborted) return;
     onCaughtUp();
     if (this.#isEstablished) return;
@@ -207,7 +216,7 @@ class Reign<Item> {
     while (!this.#ended.signal.aborted && this.#isEstablished) {
       const item = this.#pending.shift();
       if (item !== undefined) {
-        await duties.reconcileOne(item).catch((error: unknown) => {
+        await this.#timed(memberSample, () => duties.reconcileOne(item)).catch((error: unknown) => {
           if (!this.#ended.signal.aborted) logger.error('failed to reconcile a member', { error });
         });
         continue;
@@ -216,6 +225,13 @@ class Reign<Item> {
       if (restMs <= 0) return;
       await this.#sleepOrWake(restMs);
     }
+  }
+
+  async #timed(sample: readonly string[], work: () => Promise<void>): Promise<void> {
+    const { clock, metrics } = this.#parts;
+    const startMs = clock.monotonicMs();
+    await work();
+    metrics.sample(sample, clock.monotonicMs() - startMs);
   }
 
   #sleepOrWake(ms: number): Promise<void> {

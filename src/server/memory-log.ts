@@ -6,6 +6,7 @@ import { CallError } from '../model/index.ts';
 import type { Clock, Metrics } from '../ports/index.ts';
 import { type Configuration, snapshotMeta, suffrage } from '../raft/index.ts';
 import {
+  type Command,
   type CommandName,
   type CommandOf,
   type CommandResult,
@@ -13,29 +14,10 @@ import {
   type StateStore,
   writeSnapshot,
 } from '../state/index.ts';
-import { aclCommandSamples } from './acl/command-samples.ts';
 import type { Consensus, SavedState } from './command-log.ts';
+import { sampleCommand } from './measured-state.ts';
 
 const applyCounter: readonly string[] = ['raft', 'apply'];
-const applySample: readonly string[] = ['raft', 'fsm', 'apply'];
-const commandSamples: Readonly<Record<CommandName, readonly string[]>> = {
-  ...aclCommandSamples,
-  Register: ['fsm', 'register'],
-  Deregister: ['fsm', 'deregister'],
-  KVS: ['fsm', 'kvs'],
-  Session: ['fsm', 'session'],
-  Tombstone: ['fsm', 'tombstone'],
-  Txn: ['fsm', 'txn'],
-  Coordinate: ['fsm', 'coordinate', 'batch-update'],
-  PreparedQuery: ['fsm', 'prepared-query'],
-  Autopilot: ['fsm', 'autopilot'],
-  Intention: ['fsm', 'intention'],
-  ConnectCA: ['fsm', 'ca'],
-  ConnectCALeaf: ['fsm', 'ca', 'leaf'],
-  ConfigEntry: ['fsm', 'config_entry'],
-  FederationState: ['fsm', 'federation_state'],
-};
-
 /**
  * The first command's index. As in a log with consensus, whose first entry is its configuration, no command has 1: that
  * is the index of an answer about nothing, and what is created first must be greater.
@@ -89,11 +71,7 @@ export class MemoryLog implements Consensus {
     try {
       return this.#store.apply(Math.max(firstIndex, this.#store.lastIndex + 1), command);
     } finally {
-      const tookMs = this.#clock.monotonicMs() - startMs;
-      this.#metrics.sample(applySample, tookMs);
-      const { request } = command;
-      const labels = 'Op' in request ? [{ name: 'op', value: request.Op }] : [];
-      this.#metrics.sample(commandSamples[command.type], tookMs, labels);
+      sampleCommand(this.#metrics, command as Command, this.#clock.monotonicMs() - startMs);
     }
   }
 

@@ -4,11 +4,25 @@
  */
 import { CallError } from '../model/index.ts';
 import { type Clock, type Metrics, type Random, sleep } from '../ports/index.ts';
-import { type Configuration, RaftError, type RaftNode, type SnapshotMeta, type SnapshotStore } from '../raft/index.ts';
+import {
+  type Configuration,
+  RaftError,
+  type RaftNode,
+  type Role,
+  type SnapshotMeta,
+  type SnapshotStore,
+} from '../raft/index.ts';
 import { chunksOf, type CommandName, type CommandOf, type CommandResult, encodeCommand } from '../state/index.ts';
 import { type Consensus, neverHeardNs, type SavedState } from './command-log.ts';
 
 const applyCounter: readonly string[] = ['raft', 'apply'];
+const barrierCounter: readonly string[] = ['raft', 'barrier'];
+const verifyCounter: readonly string[] = ['raft', 'verify_leader'];
+const roleCounters: Readonly<Record<Role, readonly string[]>> = {
+  follower: ['raft', 'state', 'follower'],
+  candidate: ['raft', 'state', 'candidate'],
+  leader: ['raft', 'state', 'leader'],
+};
 const commitSample: readonly string[] = ['raft', 'commitTime'];
 
 export const noClusterLeader = 'No cluster leader';
@@ -33,6 +47,7 @@ export class RaftLog implements Consensus {
   readonly #metrics: Metrics;
   /** Of the last command: begun at random, so that no other leader's are like it. */
   #operation: bigint;
+  #role: Role | undefined;
 
   constructor(options: RaftLogOptions) {
     this.#node = options.node;
@@ -40,6 +55,7 @@ export class RaftLog implements Consensus {
     this.#clock = options.clock;
     this.#operation = Buffer.from(options.random.bytes(8)).readBigUInt64BE();
     this.#metrics = options.metrics;
+    this.#node.onLeadership(({ role }) => this.#countRole(role));
   }
 
   get lastIndex(): number {
@@ -89,9 +105,11 @@ export class RaftLog implements Consensus {
   }
 
   async barrier(): Promise<void> {
+    this.#metrics.count(barrierCounter);
     await translated(this.#node.barrier());
   }
   verifyLeader(): Promise<void> {
+    this.#metrics.count(verifyCounter);
     return translated(this.#node.verifyLeader());
   }
   async addVoter(id: string, address: string): Promise<void> {
@@ -125,6 +143,13 @@ export class RaftLog implements Consensus {
 
   async restore({ meta, pieces }: SavedState): Promise<void> {
     await translated(this.#node.restore({ index: meta.Index, pieces }));
+  }
+
+  /** Counts changes of role; a follower that follows somebody else is none. */
+  #countRole(role: Role): void {
+    if (role === this.#role) return;
+    this.#role = role;
+    this.#metrics.count(roleCounters[role]);
   }
 
   async #newestSnapshot(): Promise<SnapshotMeta> {

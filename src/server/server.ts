@@ -243,6 +243,7 @@ export function createServer(options: ServerOptions): Server {
     lan,
     clock,
     logger,
+    metrics,
     statsOf: (server) =>
       server.id === nodeId
         ? Promise.resolve(raftStats(log))
@@ -281,6 +282,7 @@ export function createServer(options: ServerOptions): Server {
     log,
     clock,
     logger,
+    metrics,
     duties: {
       announce: () => {
         if (cluster !== undefined) options.broadcastEvent?.(newLeaderEvent, Buffer.from(nodeName));
@@ -328,6 +330,7 @@ export function createServer(options: ServerOptions): Server {
     clock,
     random,
     logger,
+    metrics,
   });
   const otherDatacenters = (): readonly string[] => wan?.datacenters().filter((name) => name !== datacenter) ?? [];
   const others: OtherDatacenters = {

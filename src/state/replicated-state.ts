@@ -5,7 +5,7 @@
 import { CallError } from '../model/index.ts';
 import { ChunkAssembler } from './chunks.ts';
 import { decodeCommand } from './command-codec.ts';
-import type { CommandResult } from './command.ts';
+import type { Command, CommandResult } from './command.ts';
 import { SnapshotRestore, writeSnapshot } from './snapshot/index.ts';
 import type { StateStore } from './store.ts';
 
@@ -19,10 +19,13 @@ export interface CommandEntry {
 
 export class ReplicatedState {
   readonly #store: StateStore;
+  readonly #onCommand: ((command: Command) => void) | undefined;
   #chunks = new ChunkAssembler();
 
-  constructor(store: StateStore) {
+  /** @param onCommand is told of every whole command before it is applied. */
+  constructor(store: StateStore, onCommand?: (command: Command) => void) {
     this.#store = store;
+    this.#onCommand = onCommand;
   }
 
   /**
@@ -36,6 +39,7 @@ export class ReplicatedState {
     if (bytes === null) return null;
     const command = decodeCommand(bytes);
     if (command === null) return null;
+    this.#onCommand?.(command);
     try {
       return this.#store.apply(Index, command);
     } catch (error) {

@@ -57,6 +57,7 @@ beforeEach(() => {
     lan,
     clock,
     logger: silentLogger,
+    metrics: { count() {}, gauge() {}, sample() {} },
     healthIntervalMs,
     statsOf: ({ name }) => answer(name),
     forceLeave: async (name) => void done.push(`force-leave ${name}`),

@@ -83,6 +83,7 @@ beforeEach(() => {
     clock,
     random: new SeededRandom(1),
     logger: silentLogger,
+    metrics: { count() {}, gauge() {}, sample() {} },
   });
 });
 

@@ -4,6 +4,7 @@ import { type Duties, Leadership, reconcileIntervalMs } from '../../../src/serve
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts';
 import { silentLogger } from '../../helpers/logger.ts';
 
+const metrics = { count() {}, gauge() {}, sample() {} };
 let clock: VirtualClock;
 let happened: string[];
 let isLeader: boolean;
@@ -60,7 +61,7 @@ beforeEach(() => {
       await behaviour.reconcile(item);
     },
   };
-  leadership = new Leadership({ log, clock, logger: silentLogger, duties });
+  leadership = new Leadership({ log, clock, logger: silentLogger, metrics, duties });
 });
 
 afterEach(() => leadership.stop());

@@ -9,22 +9,31 @@ import {
   SegmentedLog,
   suffrage,
 } from '../../../src/raft/index.ts';
-import { RaftLog } from '../../../src/server/index.ts';
+import { MeasuredState, RaftLog } from '../../../src/server/index.ts';
+import type { Metrics } from '../../../src/ports/index.ts';
 import { FaultyDisk } from '../../../src/sim/faulty-disk.ts';
 import { RaftNetwork } from '../../../src/sim/raft-network.ts';
 import { SeededRandom } from '../../../src/sim/seeded-random.ts';
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts';
-import { ReplicatedState, StateStore } from '../../../src/state/index.ts';
+import { StateStore } from '../../../src/state/index.ts';
 import { silentLogger } from '../../helpers/logger.ts';
 
 const address = '10.0.0.1:8300';
 const id = '01000000-0000-4000-8000-000000000001';
+/** Names of what was measured, with the value of their label. */
+let measured: string[];
+const metrics: Metrics = {
+  count: (name) => void measured.push(name.join('.')),
+  gauge: () => undefined,
+  sample: (name, _, labels = []) => void measured.push([...name, ...labels.map(({ value }) => value)].join('.')),
+};
 let clock: VirtualClock;
 let store: StateStore;
 let node: RaftNode;
 let log: RaftLog;
 
 beforeEach(async () => {
+  measured = [];
   clock = new VirtualClock({ drain: () => new Promise((resolve) => setImmediate(resolve)) });
   store = new StateStore();
   const random = new SeededRandom(1);
@@ -40,7 +49,7 @@ beforeEach(async () => {
     log: await SegmentedLog.open({ disk, directory: 'log', logger: silentLogger }),
     stable: await FileStableStore.open(disk, '', 'term'),
     snapshots,
-    stateMachine: new ReplicatedState(store),
+    stateMachine: new MeasuredState({ store, clock, metrics }),
     transport: new RaftNetwork({ clock, random, delayMs: 1, timeoutMs: 100 }).transport(address),
     onFailure: (error) => {
       throw error;
@@ -51,7 +60,7 @@ beforeEach(async () => {
     snapshots,
     clock,
     random,
-    metrics: { count() {}, gauge() {}, sample() {} },
+    metrics,
   });
 });
 
@@ -92,6 +101,22 @@ describe('a log that leads', () => {
     expect(await put('k', Buffer.from('w'), 'cas', { ModifyIndex: 0 })).toBe(false);
     expect(Buffer.from(valueOf('k')!).toString()).toBe('v');
     expect(log).toMatchObject({ leaderAddress: address, peers: [address], lastContactNs: 0 });
+  });
+
+  test('measures what it does', async () => {
+    await put('k', Buffer.from('v'));
+    await within(log.barrier());
+    await within(log.verifyLeader());
+    expect(measured).toEqual([
+      'raft.state.candidate',
+      'raft.state.leader',
+      'raft.apply',
+      'raft.fsm.apply',
+      'fsm.kvs.set',
+      'raft.commitTime',
+      'raft.barrier',
+      'raft.verify_leader',
+    ]);
   });
 
   test('throws the failure of a command', async () => {
