@@ -249,7 +249,7 @@ describe('kv put and delete', () => {
     ['kv-delete-cas-fail', 'DELETE /v1/kv/app/flags', refused, '?cas=1', ''],
   ] satisfies [string, string, Answer, string, string][])('%s', async (name, route, answer, query, body) => {
     const agent = await expectAsRecorded(name, { [route]: answer });
-    expect(agent.asked.map(({ url }) => url)).toEqual(['/']);
+    expect(agent.asked).toHaveLength(1);
     expect(agent.asked[0]).toMatchObject({ url: route.split(' ')[1]! + query, body });
   });
 
@@ -463,7 +463,7 @@ describe('membership commands', () => {
   test('leave and reload', async () => {
     await expectAsRecorded('leave', { 'PUT /v1/agent/leave': ok });
     const agent = await expectAsRecorded('reload', { 'PUT /v1/agent/reload': ok });
-    expect(agent.asked.map(({ url }) => url)).toEqual(['/']);
+    expect(agent.asked).toHaveLength(1);
   });
 
   test('a reload that fails says why', async () => {
