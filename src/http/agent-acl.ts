@@ -93,9 +93,6 @@ const guards: Readonly<Record<string, Guard>> = {
   '/v1/agent/check/warn/': changesCheck,
   '/v1/agent/check/fail/': changesCheck,
   '/v1/agent/check/update/': changesCheck,
-  '/v1/agent/connect/ca/leaf/': (_, authorizer, { name }) => {
-    if (name !== '' && !authorizer.may('service:write', name)) throw denied();
-  },
   '/v1/agent/health/service/id/': readsServiceById,
   '/v1/agent/health/service/name/': readsService,
 };
