@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { CallError, type KvOp, type TxnOp } from '../../../src/model/index.ts';
-import { type Command, StateStore } from '../../../src/state/index.ts';
+import { type Command, serviceDump, StateStore } from '../../../src/state/index.ts';
 
 interface Step {
   readonly step: string;
@@ -14,7 +14,7 @@ const recording = JSON.parse(
   readFileSync(new URL('../../fixtures/raft/index-semantics.json', import.meta.url), 'utf8'),
 ) as { readonly steps: readonly Step[] };
 
-/** Recorded queries that the store answers; the others belong to tables that it does not have. */
+/** The recorded queries, and what the store says of them; no answer of the API has the index 0. */
 const queries: Readonly<Record<string, (store: StateStore) => number>> = {
   nodes: (store) => store.nodes().index,
   services: (store) => store.services().index,
@@ -33,6 +33,10 @@ const queries: Readonly<Record<string, (store: StateStore) => number>> = {
   uin: (store) => store.nodeDump().index,
   sess: (store) => store.sessions().index,
   nsess: (store) => store.nodeSessions('N').index,
+  ui: (store) => serviceDump(store, undefined).index,
+  pq: (store) => Math.max(1, store.queries.list().index),
+  coord: (store) => Math.max(1, store.coordinates.list().index),
+  ceweb: (store) => Math.max(1, store.configEntries.list('service-defaults').index),
   last: (store) => store.lastIndex,
 };
 
