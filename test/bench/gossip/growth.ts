@@ -173,7 +173,7 @@ function sectionOf(results: readonly Result[]): Section {
       'shortest suspicion, which a shared one comes down to. Limits: packets within 15 % of those of the smallest pool, ' +
       'failure times within the formula (its shortest suspicion, and its longest after the first verdict), and nobody ' +
       'held for dead who is alive. Stream bytes are push/pull: its interval grows with the logarithm of the pool, its size ' +
-      'with the pool, as the protocol wants it; compression, which is off here, divides them by three to five.',
+      'with the pool, as the protocol wants it. Compression is off here.',
     columns: [
       'members',
       'packets/s',
@@ -199,7 +199,7 @@ const metaText = '160 bytes of meta';
 function chartsOf(results: readonly Result[]): readonly Chart[] {
   const x = results.map(({ size }) => size);
   return [
-    lineChart('gossip-load', {
+    lineChart('gossip-growth-load', {
       title: 'What a member sends in a second',
       xLabel: 'members',
       yLabel: 'packets / s',
@@ -210,7 +210,7 @@ function chartsOf(results: readonly Result[]): readonly Chart[] {
         { name: 'with joins, leaves, failures', y: results.map(({ busy }) => busy.packets) },
       ],
     }),
-    lineChart('gossip-convergence', {
+    lineChart('gossip-growth-convergence', {
       title: 'Until the last member knows',
       xLabel: 'members',
       yLabel: 's',

@@ -5,7 +5,7 @@ import type { MemberlistMember } from '../../../src/gossip/memberlist/index.ts';
 import type { Pool, PoolMember } from '../../unit/gossip/memberlist/support.ts';
 
 const { env } = process;
-/** Enough for what is rare to show; about a second for five of them in each test. */
+/** Enough for what is rare to show, and at most a minute for a test. */
 export const seedsDefault = 1_000;
 export const seeds: readonly number[] =
   env['SEED'] === undefined
@@ -24,9 +24,7 @@ export async function forEachSeed(run: (seed: number) => Promise<void>): Promise
     } catch (error) {
       const file = relative(process.cwd(), expect.getState().testPath ?? 'test/simulation');
       const text = (error as Error).message;
-      throw new Error(`seed ${seed} (SEED=${seed} npx vitest run ${file}): ${text}`, {
-        cause: error,
-      });
+      throw new Error(`seed ${seed} (SEED=${seed} npx vitest run ${file}): ${text}`, { cause: error });
     }
   }
 }
