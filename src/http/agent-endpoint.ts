@@ -27,7 +27,7 @@ import { decodeBody, string, struct } from './decode.ts';
 import { checkDefinitionBody, serviceDefinitionBody } from './definition-body.ts';
 import { collectHostInfo } from './host-info.ts';
 import { parseBool, parseIndex, parseWaitMs } from './read-options.ts';
-import { agentServiceView, checkView, MapEncoder } from './record-json.ts';
+import { agentServiceView, checkView, MapEncoder, memberView } from './record-json.ts';
 import type { ApiRequest } from './request.ts';
 import type { Endpoint, Handler } from './routes.ts';
 
@@ -50,7 +50,10 @@ export function agentEndpoints(api: Api): readonly Endpoint[] {
   const ttl = (pattern: string, status: CheckStatus): Endpoint =>
     put(pattern, (request) => agent.updateTtlCheck(request.name, status, request.query.get('note')));
   return [
-    get('/v1/agent/self', (request) => json(request, agent.self())),
+    get('/v1/agent/self', (request) => {
+      const self = agent.self();
+      return json(request, { ...self, Member: memberView(self.Member) });
+    }),
     get('/v1/agent/host', async (request) => json(request, await collectHostInfo(api.clock))),
     { ...get('/v1/agent/members', (request) => listMembers(api, request)), ignoresNamespace: true },
     get('/v1/agent/metrics', (request) => metrics(api, request)),
@@ -93,16 +96,19 @@ async function listMembers(api: Api, request: ApiRequest): Promise<Answer> {
   const segment = request.query.get('segment');
   // What the command line asks for with -wan is both.
   if (wan && segment !== '' && segment !== '_all') throw new HttpError(400, 'Cannot provide a segment with wan=true');
+  const isServer = api.agent.self().Config.Server;
   if (segment !== '' && segment !== '_all') {
-    throw new HttpError(500, 'Network segments are not supported in this version of Consul');
+    const problem = isServer
+      ? 'Network segments are not supported in this version of Consul'
+      : `segment ${JSON.stringify(segment)} not found`;
+    throw new HttpError(500, problem);
   }
-  const absent = wan && !api.agent.self().Config.Server;
-  if (absent) return json(request, null);
+  if (wan && !isServer) return json(request, null);
   const authorizer = await authorize(api, request);
   const members = api.agent.members({ wan });
   return json(
     request,
-    members.filter(({ Name }) => authorizer === null || authorizer.may('node:read', Name)),
+    members.filter(({ Name }) => authorizer === null || authorizer.may('node:read', Name)).map(memberView),
   );
 }
 

@@ -302,6 +302,8 @@ describe('reading', () => {
     expect(await get('/v1/agent/members?segment=_all')).toMatchObject({ status: 200, body: '[]' });
     expect(await get('/v1/agent/members?wan=1')).toMatchObject({ status: 200, body: 'null' });
     expect(await get('/v1/agent/members?wan=1&segment=_all')).toMatchObject({ status: 200, body: 'null' });
+    expect(await get('/v1/agent/members?segment=x')).toMatchObject({ status: 500, body: 'segment "x" not found' });
+    self.Config.Server = true;
     expect(await get('/v1/agent/members?segment=x')).toMatchObject({
       status: 500,
       body: 'Network segments are not supported in this version of Consul',
