@@ -21,7 +21,7 @@ const jitterPart = 1 / 16;
  * Bytes of answers that have begun to come from one server, all together: more than a list of every node and service
  * of a large cluster.
  */
-const replyBytesMax = 256 * 1024 * 1024;
+const replyBytesMax = 128 * 1024 * 1024;
 
 export interface CallOptions {
   /** Gives up when aborted. */

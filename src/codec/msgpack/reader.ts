@@ -11,6 +11,8 @@ import { MsgpackError, MsgpackTruncated } from './error.ts';
  */
 const placesMin = 1 << 20;
 const bytesPerPlace = 2;
+/** More than that are of no message, however long: a quarter of a gigabyte of memory at least. */
+const placesMax = 1 << 25;
 
 /** What kind of value a first byte begins. */
 export type MsgpackType = 'nil' | 'bool' | 'int' | 'float' | 'raw' | 'bin' | 'array' | 'map';
@@ -24,7 +26,7 @@ export class MsgpackReader {
   constructor(bytes: Uint8Array, position = 0) {
     this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = position;
-    this.#places = placesMin + Math.floor(bytes.byteLength / bytesPerPlace);
+    this.#places = Math.min(placesMax, placesMin + Math.floor(bytes.byteLength / bytesPerPlace));
   }
 
   /** Offset of the next value. */

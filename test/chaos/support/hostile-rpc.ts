@@ -223,12 +223,14 @@ export function connectionFrom(address: string): { readonly near: MemoryStream; 
 export class HostileServer {
   readonly #stream: Stream;
   readonly #draw: Draw;
-  readonly #asked: () => RecordedCall | undefined;
+  readonly #asked: (request: Buffer) => RecordedCall | undefined;
+  /** Streams whose answer never ends. */
+  readonly #endless = new Set<number>();
   #bytes = Buffer.alloc(0);
   #started = false;
 
-  /** @param asked the call that the client was made to make last. */
-  constructor(stream: Stream, draw: Draw, asked: () => RecordedCall | undefined) {
+  /** @param asked the recorded call that a request is most like. */
+  constructor(stream: Stream, draw: Draw, asked: (request: Buffer) => RecordedCall | undefined) {
     this.#stream = stream;
     this.#draw = draw;
     this.#asked = asked;
@@ -252,17 +254,26 @@ export class HostileServer {
       const [type, id, length] = [this.#bytes[1]!, this.#bytes.readUInt32BE(4), this.#bytes.readUInt32BE(8)];
       const size = 12 + (type === frameTypes.data ? length : 0);
       if (this.#bytes.length < size) return;
+      const payload = this.#bytes.subarray(12, size);
       this.#bytes = this.#bytes.subarray(size);
-      if (type === frameTypes.data && length > 0) this.#answer(id);
+      if (type === frameTypes.data && length > 0) this.#answer(id, payload);
+      else if (type === frameTypes.window && length > 0 && this.#endless.has(id)) this.#goOn(id, length);
     }
   }
 
-  #answer(id: number): void {
+  #goOn(id: number, bytes: number): void {
+    for (let left = bytes; left > 0; left -= 32_768) {
+      this.#stream.write(dataFrame(id, Buffer.alloc(Math.min(left, 32_768), 0x41)));
+    }
+  }
+
+  #answer(id: number, request: Buffer): void {
     const draw = this.#draw;
     const say = (...frames: readonly Buffer[]): void => void this.#stream.write(Buffer.concat(frames));
     const ack = frame(frameTypes.window, flags.ack, id, 0);
-    const reply = bentReply(draw, this.#asked());
-    switch (draw.integer(20)) {
+    const call = this.#asked(request);
+    const reply = bentReply(draw, call);
+    switch (draw.integer(24)) {
       case 0:
         // Nothing, for ever.
         return;
@@ -303,6 +314,24 @@ export class HostileServer {
         return;
       case 12:
         say(draw.mutated(Buffer.concat([ack, dataFrame(id, reply)])));
+        return;
+      case 13: {
+        // An answer of which there is always more.
+        const head = Buffer.concat([
+          call?.replyHead ?? Buffer.alloc(0),
+          Buffer.of(0xdd, 0x07, 0xff, 0, 0, 0xdb, 7, 0xff, 0, 0),
+        ]);
+        say(ack, dataFrame(id, head));
+        this.#endless.add(id);
+        if (draw.chance(0.5)) this.#goOn(id, 262_144 - head.length);
+        return;
+      }
+      case 14:
+        // An error of a length that nobody wants to read.
+        say(
+          ack,
+          dataFrame(id, Buffer.concat([Buffer.from('83a54572726f72db000186a0', 'hex'), Buffer.alloc(100_000, 0x45)])),
+        );
         return;
       default:
         say(ack, dataFrame(id, reply, draw.chance(0.1) ? flags.fin : 0));
