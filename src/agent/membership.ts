@@ -62,6 +62,7 @@ export class Membership {
   /** Of servers, unless the port is switched off. */
   readonly wan: Serf | undefined;
   readonly #datacenter: string;
+  readonly #isServer: boolean;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #onJoined: () => void;
@@ -77,6 +78,7 @@ export class Membership {
     this.lan = pools.lan;
     this.wan = pools.wan;
     this.#datacenter = config.datacenter;
+    this.#isServer = config.server.enabled;
     this.#clock = ports.clock;
     this.#logger = ports.logger;
     this.#onJoined = joined;
@@ -183,7 +185,11 @@ export class Membership {
    */
   async join(addresses: readonly string[], { wan }: { readonly wan: boolean }): Promise<JoinResult> {
     const pool = wan ? this.wan : this.lan;
-    if (pool === undefined) throw new Error('Must be a server with a WAN port to join WAN cluster');
+    if (pool === undefined) {
+      // On a client in Consul's words.
+      const server = this.#isServer ? 'a server with a WAN port' : 'a server';
+      throw new Error(`Must be ${server} to join WAN cluster`);
+    }
     const name = wan ? 'WAN' : 'LAN';
     this.#logger.info(`(${name}) joining`, { [`${name.toLowerCase()}_addresses`]: addresses });
     // What happened before is not ours to repeat: events would fire twice (reference/gossip.md §6.2).

@@ -53,7 +53,10 @@ export const keyring = command({
     if (localOnly && !list && !listPrimary) {
       throw new CliError('Error validating local-only: local-only can only be set for list requests');
     }
-    const query = { ...(relayFactor > 0 && { 'relay-factor': relayFactor }), ...(localOnly && { 'local-only': true }) };
+    const query = {
+      ...(relayFactor > 0 && { 'relay-factor': relayFactor }),
+      ...(localOnly && { 'local-only': 'true' }),
+    };
     const agent = client();
     if (list || listPrimary) {
       const json = wantsJson(values.format);
@@ -81,7 +84,7 @@ async function change(
   agent: AgentClient,
   method: string,
   key: string,
-  query: Readonly<Record<string, number | boolean>>,
+  query: Readonly<Record<string, number | string>>,
 ): Promise<void> {
   await attempt('error', agent.ok(method, path, { query, body: JSON.stringify({ Key: key }) }));
 }

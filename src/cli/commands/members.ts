@@ -35,11 +35,12 @@ export const members = command({
     const wanted = compileStatus(values.status ?? '.*');
     const listed = await attempt(
       'Error retrieving members',
-      client().json<readonly Member[]>('GET', '/v1/agent/members', {
+      client().json<readonly Member[] | null>('GET', '/v1/agent/members', {
         query: { segment: values.segment ?? '_all', ...(values.wan && { wan: '1' }) },
       }),
     );
-    const rows = listed
+    // A client knows no WAN pool.
+    const rows = (listed ?? [])
       .map((member) => {
         const segment = member.Tags.role === 'consul' ? '<all>' : member.Tags.segment || '<default>';
         return { ...member, Tags: { ...member.Tags, segment }, status: statusNames.get(member.Status) ?? 'none' };
