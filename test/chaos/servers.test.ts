@@ -14,7 +14,10 @@ import { WriteLoad } from './support/write-load.ts';
 
 const kills = countFrom('PORTOLAN_KILLS', 30);
 const seed = countFrom('PORTOLAN_SEED', 1 + (Date.now() % 1_000_000));
-/** A server that was killed answers consistent reads again this long after its start (ms). */
+/**
+ * A server that was killed answers consistent reads again this long after its start (ms). What it waits for processors
+ * that others use is not counted: three servers and the test share the machine, perhaps with more.
+ */
 const recoveryLimitMs = 5_000;
 /** Clients ride out an election: servers hold their requests for 7 s (rpc_hold_timeout). */
 const electionLimitMs = 7_000;
@@ -131,13 +134,15 @@ describe.skipIf(needs === undefined).each(wantedKinds())('three %s servers', (ki
       const victim = cluster.servers[Math.floor(random.next() * cluster.servers.length)]!;
       await victim.kill();
       victim.start();
-      recoveries.push(await untilAnswers(victim));
+      const starved = cluster.servers.map((server) => (server === victim ? 0 : server.starvedMs));
+      const took = await untilAnswers(victim);
+      recoveries.push(took - Math.max(...cluster.servers.map((server, at) => server.starvedMs - starved[at]!)));
     }
     await load.stop();
     expect(load.acknowledged).toBeGreaterThan(kills);
-    expect(Math.max(...recoveries), recoveries.map(Math.round).join(' ')).toBeLessThan(recoveryLimitMs);
     await untilEqual(cluster.servers);
     for (const server of cluster.servers) expect(await load.missingAt(server)).toEqual([]);
+    expect(Math.max(...recoveries), recoveries.map(Math.round).join(' ')).toBeLessThan(recoveryLimitMs);
     console.log(
       `servers: ${kind}: ${kills} kills, ${load.acknowledged} writes, slowest recovery ${Math.round(Math.max(...recoveries))} ms`,
     );
@@ -215,8 +220,11 @@ describe.skipIf(needs === undefined).each(wantedKinds())('three %s servers', (ki
     expect(victim.log).toContain(relative(victim.dataDir, file));
     expect(victim.log).toMatch(/damaged/);
     expect(offset).toBeGreaterThan(0);
-    const others = cluster.servers.filter((server) => server !== victim);
-    for (const other of others) expect(await load.missingAt(other)).toEqual([]);
+    // If it led, the others learn that its last entries count only when the next one leads.
+    for (const other of cluster.servers.filter((server) => server !== victim)) {
+      await untilAnswers(other);
+      expect(await load.missingAt(other)).toEqual([]);
+    }
   });
 });
 

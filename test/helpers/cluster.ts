@@ -150,6 +150,12 @@ export class Member {
     return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1]) * 1024;
   }
 
+  /** How long it could have run but others had the processors, since its start (ms); 0 where the kernel does not say. */
+  get starvedMs(): number {
+    const file = `/proc/${this.pid}/schedstat`;
+    return existsSync(file) ? Number(readFileSync(file, 'utf8').split(' ')[1]) / 1e6 : 0;
+  }
+
   /** Starts it and waits for nothing. @param config settings of this start and later ones, on top of its own */
   start(config: Readonly<Record<string, unknown>> = {}): void {
     if (this.running) throw new Error(`${this.name} runs already`);
