@@ -1,5 +1,7 @@
 // Port 8300 among peers that mean harm, both ways: a server under connections that are nearly right, and a client whose
 // server answers whatever it likes. All in one process and on virtual time, so that limits of minutes cost nothing.
+import { connect as connectTcp } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -18,6 +20,7 @@ import {
 } from '../../src/raft/index.ts';
 import {
   createRpcClient,
+  createRpcDialer,
   createRpcServer,
   requestSnapshot,
   RpcAcceptor,
@@ -36,12 +39,15 @@ import {
   MemoryLog,
   serverMethods,
 } from '../../src/server/index.ts';
+import { createTlsClient, createTlsServer } from '../../src/node/tls-streams.ts';
+import { SystemClock } from '../../src/node/system-clock.ts';
 import { TcpNetwork } from '../../src/node/tcp-network.ts';
 import { LanServers } from '../../src/server/lan-servers.ts';
 import { FaultyDisk } from '../../src/sim/faulty-disk.ts';
 import { SeededRandom } from '../../src/sim/seeded-random.ts';
 import { VirtualClock } from '../../src/sim/virtual-clock.ts';
 import { StateStore } from '../../src/state/index.ts';
+import { TestAuthority } from '../helpers/certificates.ts';
 import { silentLogger } from '../helpers/logger.ts';
 import { type MemoryStream, record } from '../helpers/stream-pair.ts';
 import { Draw, expectLevel, fuzzLimitMs, fuzzRequests, fuzzSeed, trippedOver } from './support/fuzz.ts';
@@ -119,6 +125,7 @@ class Meter {
 
 const unhandled: unknown[] = [];
 process.on('unhandledRejection', (reason) => unhandled.push(reason));
+process.on('uncaughtException', (error) => unhandled.push(error));
 afterEach(() => {
   expect(unhandled, `seed ${fuzzSeed}`).toEqual([]);
 });
@@ -626,6 +633,100 @@ describe('servers that gossip names', () => {
     fuzzLimitMs,
   );
 });
+
+describe('TLS', () => {
+  const attempts = Math.ceil(fuzzRequests / 20);
+  test(
+    `is tried ${attempts} times by who cannot, or breaks off, and works for who can`,
+    async () => {
+      const draw = new Draw(fuzzSeed);
+      const meter = new Meter('TLS');
+      const authority = new TestAuthority();
+      const { cert, key } = authority.issue('server.dc1.consul');
+      const identity = () => ({ ca: authority.cert, cert, key });
+      const clock = new SystemClock();
+      const network = new TcpNetwork();
+      const acceptor = new RpcAcceptor({
+        clock,
+        logger: silentLogger,
+        doors: {
+          rpc: (stream) =>
+            createRpcServer({
+              shapes: serverMethods,
+              handler: () => Promise.resolve('10.0.0.1:8300'),
+              logger: silentLogger,
+            }).serve(stream),
+        },
+        tls: createTlsServer({ identity }),
+        verifyIncoming: true,
+        handshakeTimeoutMs: 2_000,
+      });
+      const listener = await network.listen({ address: '127.0.0.1', port: 0 }, (stream) => acceptor.accept(stream));
+      // What a client says first, to be bent.
+      const hello = await helloOf(network);
+      const dial = createRpcDialer({
+        network,
+        tls: { client: createTlsClient({ identity }), verify: true, serverName: () => null },
+      });
+      const pool = new RpcPool({ clock, dial });
+      const client = createRpcClient({ pool, shapes: serverMethods, clock });
+      const to = { name: 's1', datacenter: 'dc1', address: '127.0.0.1', port: listener.local.port };
+      try {
+        for (let round = 1; round <= rounds; round++) {
+          for (let at = 0; at < attempts / rounds; at++) {
+            const bent = draw.chance(0.2) ? hello : draw.mutated(hello);
+            const first = draw.chance(0.7) ? Buffer.of(3) : Buffer.alloc(0);
+            await meter.measured(() => attempt(to.port, Buffer.concat([first, bent]), draw.integer(3)));
+          }
+          expect(await client.call(to, 'Status.Leader', { Datacenter: 'dc1' })).toBe('10.0.0.1:8300');
+          meter.round();
+        }
+      } finally {
+        pool.close();
+        acceptor.close();
+        await listener.close();
+      }
+      meter.tell();
+    },
+    fuzzLimitMs,
+  );
+});
+
+/** The first bytes of a TLS client, as a listener hears them. */
+async function helloOf(network: TcpNetwork): Promise<Buffer> {
+  let heard: (bytes: Buffer) => void = () => undefined;
+  const hello = new Promise<Buffer>((resolve) => (heard = resolve));
+  const listener = await network.listen({ address: '127.0.0.1', port: 0 }, (stream) => {
+    stream.subscribe({
+      onData: (bytes) => {
+        heard(Buffer.from(bytes));
+        stream.destroy();
+      },
+      onEnd: () => undefined,
+      onDrain: () => undefined,
+      onClose: () => undefined,
+    });
+  });
+  const socket = connectTls({ host: '127.0.0.1', port: listener.local.port, rejectUnauthorized: false });
+  socket.on('error', () => undefined);
+  const bytes = await hello;
+  await listener.close();
+  return bytes;
+}
+
+/** Sends bytes; then ends, resets, or waits until the other side has had enough. */
+function attempt(port: number, bytes: Buffer, how: number): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = connectTcp(port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve());
+    socket.on('data', () => how === 1 && socket.resetAndDestroy());
+    socket.write(bytes, () => {
+      if (how === 0) socket.end();
+      else setTimeout(() => socket.resetAndDestroy(), how * 5);
+    });
+  });
+}
 
 describe('between servers', () => {
   const connections = Math.ceil(fuzzRequests / 2);

@@ -161,7 +161,8 @@ test(
         if (status < 400) outcomes.answered++;
         else {
           outcomes.failed++;
-          expect(text.trim(), `${method} ${path}`).not.toBe('');
+          // A key that is not there is told by the status alone.
+          if (status !== 404) expect(text.trim(), `${method} ${path}`).not.toBe('');
         }
         expect(text.slice(0, 100_000), `${method} ${path}, seed ${fuzzSeed}`).not.toMatch(trippedOver);
       }

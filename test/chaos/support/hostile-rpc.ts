@@ -316,11 +316,9 @@ export class HostileServer {
         say(draw.mutated(Buffer.concat([ack, dataFrame(id, reply)])));
         return;
       case 13: {
-        // An answer of which there is always more.
-        const head = Buffer.concat([
-          call?.replyHead ?? Buffer.alloc(0),
-          Buffer.of(0xdd, 0x07, 0xff, 0, 0, 0xdb, 7, 0xff, 0, 0),
-        ]);
+        // An answer of which there is always more: two texts of a hundred megabytes, or a list of as many values.
+        const value = draw.chance(0.5) ? 'dd00000002db07000000' : 'dd07ff000061';
+        const head = Buffer.concat([call?.replyHead ?? Buffer.alloc(0), Buffer.from(value, 'hex')]);
         say(ack, dataFrame(id, head));
         this.#endless.add(id);
         if (draw.chance(0.5)) this.#goOn(id, 262_144 - head.length);
