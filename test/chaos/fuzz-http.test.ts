@@ -170,7 +170,21 @@ test(
     }
     expectLevel(heaps);
     await call('PUT', '/v1/agent/service/register', { Name: 'after', Port: 80 });
-    await waitUntil('it to serve as before', async () => (await agent.dns('after.service.consul', 'SRV')).length === 1);
+    let seen: unknown;
+    await waitUntil(
+      () => `it to serve as before; without a token: ${JSON.stringify(seen)}; seed ${fuzzSeed}`,
+      async () => {
+        if ((await agent.dns('after.service.consul', 'SRV')).length === 1) return true;
+        const paths = [
+          '/v1/health/service/after',
+          '/v1/health/node/fuzzed',
+          '/v1/acl/token/self',
+          '/v1/agent/services',
+        ];
+        seen = await Promise.all(paths.map(async (path) => [path, (await agent.get(path)).text]));
+        return false;
+      },
+    );
   },
   fuzzLimitMs,
 );

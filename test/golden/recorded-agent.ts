@@ -36,10 +36,10 @@ export class RecordedAgent {
   readonly #ports: Readonly<Record<string, number>>;
   #output = '';
 
-  private constructor(dir: string, ports: Readonly<Record<string, number>>) {
+  private constructor(dir: string, ports: Readonly<Record<string, number>>, mode: readonly string[]) {
     this.dir = dir;
     this.#ports = ports;
-    this.process = spawn(process.execPath, [program, 'agent', '-dev', '-config-file', join(dir, 'agent.json')], {
+    this.process = spawn(process.execPath, [program, 'agent', ...mode, '-config-file', join(dir, 'agent.json')], {
       cwd: dir,
     });
     for (const stream of [this.process.stdout!, this.process.stderr!]) {
@@ -63,9 +63,40 @@ export class RecordedAgent {
       ...settings,
     };
     writeFileSync(join(dir, 'agent.json'), JSON.stringify(config));
-    const agent = new RecordedAgent(dir, ports);
+    const agent = new RecordedAgent(dir, ports, ['-dev']);
     await agent.#until('/v1/status/leader', (text) => text.length > '""'.length + 1);
     return agent;
+  }
+
+  /** Starts a client agent of this server's pool at another address, with the same ports; resolves when it knows the server. */
+  async startClient(
+    node: string,
+    address: string,
+    settings: Readonly<Record<string, unknown>>,
+  ): Promise<RecordedAgent> {
+    const dir = mkdtempSync(join(tmpdir(), 'portolan-cli-client-'));
+    const config = {
+      node_name: node,
+      bind_addr: address,
+      client_addr: address,
+      data_dir: join(dir, 'data'),
+      ports: this.#ports,
+      retry_join: [`127.0.0.1:${this.#ports['serf_lan']}`],
+      disable_update_check: true,
+      log_level: 'warn',
+      ...settings,
+    };
+    writeFileSync(join(dir, 'agent.json'), JSON.stringify(config));
+    const agent = new RecordedAgent(dir, this.#ports, []);
+    await this.#until('/v1/catalog/nodes', (text) => text.includes(`"${node}"`));
+    return agent;
+  }
+
+  /** Resolves when the list of members here is as wanted. */
+  untilMembers(
+    holds: (members: readonly { readonly Name: string; readonly Status: number }[]) => boolean,
+  ): Promise<void> {
+    return this.#until('/v1/agent/members', (text) => holds(JSON.parse(text || '[]') as never));
   }
 
   write(files: Readonly<Record<string, string>>): void {
@@ -111,11 +142,13 @@ export class RecordedAgent {
 
   /** {@link run}, with stdout as it was too. */
   runRaw(capture: Capture): Promise<Outcome & { readonly raw: string }> {
-    const env = { PATH: process.env['PATH'], CONSUL_HTTP_ADDR: this.address, ...capture.env };
+    const here = (text: string): string => text.replace(/(127\.0\.0\.[1-3]):8500/, `$1:${this.#ports['http']}`);
+    const named = Object.fromEntries(Object.entries(capture.env).map(([name, value]) => [name, here(value ?? '')]));
+    const env = { PATH: process.env['PATH'], CONSUL_HTTP_ADDR: this.address, ...named };
     return new Promise((done) => {
       const child = execFile(
         process.execPath,
-        [program, ...capture.argv.map((word) => word.replace('127.0.0.1:8500', this.address))],
+        [program, ...capture.argv.map(here)],
         { cwd: this.dir, env },
         (error, stdout, stderr) =>
           done({

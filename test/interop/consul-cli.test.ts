@@ -126,6 +126,7 @@ class Side {
       .replaceAll(/(reset index: )\d+/g, '$1<n>')
       .replaceAll(/[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}/g, '<id>')
       .replaceAll(/((?:Create|Modify|Raft)? ?Index(?:"?:)? +)\d+/g, '$1<n>')
+      .replaceAll(/[A-Z][a-z]+day, \d\d-[A-Z][a-z]{2}-\d\d [\d:]+ UTC/g, '<time>')
       .replaceAll(/\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z| ?[+-]\d\d:?\d\d)?(?: [A-Z]{3,4})?/g, '<time>')
       .replaceAll(/("(?:Create|Modify)Index": )\d+/g, '$1<n>');
     if (varies !== undefined) shown = shown.replaceAll(varies, '<varies>');

@@ -544,6 +544,11 @@ describe('monitor', () => {
     }));
 });
 
+test('a client agent has no WAN members to show', async () => {
+  const agent = await agentWith({ 'GET /v1/agent/members': { json: null } });
+  expect(await agent.run(['members', '-wan'])).toEqual({ exit: 2, stdout: '', stderr: '' });
+});
+
 describe('health', () => {
   test.each([
     [{ json: '127.0.0.1:8300' }, 0, 'Leader: 127.0.0.1:8300\n', ''],
