@@ -34,7 +34,7 @@ const latencySampleS = 1;
 export async function httpLoad(subject: RunningSubject, load: HttpLoad, seconds: number): Promise<Throughput> {
   return await inFolder(async (folder) => {
     const { path, connections, body, keys = 0 } = load;
-    const words = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency'];
+    const words = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', '--timeout', '10s'];
     if (body !== undefined) {
       const script = join(folder, 'put.lua');
       const target = keys === 0 ? `'${path}'` : `'${path}' .. (made % ${keys})`;
