@@ -65,6 +65,13 @@ describe('signals', () => {
     expect(did).toEqual(['leave', 'exit 1']);
   });
 
+  test('a leave that somebody asked for and waits for may take its time', async () => {
+    const { clock, did, handler } = setUp(server, 60_000);
+    handler.leave();
+    await clock.advance(60_000);
+    expect(did).toEqual(['leave', 'exit 0']);
+  });
+
   test('SIGHUP reloads', () => {
     const { did, handler } = setUp(server);
     handler.hangup();
