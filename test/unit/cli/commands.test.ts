@@ -89,9 +89,10 @@ describe('members', () => {
     expect(agent.asked[0]!.url).toBe('/v1/agent/members?segment=_all&wan=1');
   });
 
-  test.each(['members-acl-denied', 'members-wan-on-client'])('%s: nothing to show is exit code 2', (name) =>
-    recordedAs(name, { 'GET /v1/agent/members': { json: [] } }),
-  );
+  test.each([
+    ['members-acl-denied', []],
+    ['members-wan-on-client', null],
+  ])('%s: nothing to show is exit code 2', (name, json) => recordedAs(name, { 'GET /v1/agent/members': { json } }));
 
   test('a member of an unknown role, and one without build', async () => {
     const agent = await agentWith({
