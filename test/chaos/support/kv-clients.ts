@@ -4,6 +4,7 @@
  */
 import type { Random } from '../../../src/ports/index.ts';
 import type { Member } from '../../helpers/cluster.ts';
+import { waitUntil } from '../../helpers/wait.ts';
 import type { KvInput, KvOperation, KvOutput } from './kv-model.ts';
 
 export interface KvClientOptions {
@@ -34,13 +35,12 @@ interface WirePair {
   readonly ModifyIndex: number;
 }
 
-/** A session that no check and no node can end. */
+/** A session that no check and no node can end. A server's node must be in the catalog for it: soon after its start. */
 export async function createSession(server: Member): Promise<string> {
-  const { ID } = await server.put<{ ID: string }>('/v1/session/create', {
-    NodeChecks: [],
-    Checks: [],
-    LockDelay: '0s',
-  });
+  const wanted = { NodeChecks: [], Checks: [], LockDelay: '0s' };
+  const { ID } = await waitUntil(`a session at ${server.name}`, () =>
+    server.put<{ readonly ID: string }>('/v1/session/create', wanted).catch(() => undefined),
+  );
   return ID;
 }
 
