@@ -44,6 +44,8 @@ import { encodeTags, type Tags } from './tags.ts';
 
 /** Messages a queue holds between two looks at it. */
 const queueLengthMax = 32_768;
+/** Members that a leaving one tells itself: all of a small pool, of a large one no more packets than a busy second has. */
+const goodbyesMax = 64;
 /** No setting allows a longer user event, bytes: it has to fit a packet. */
 const userEventBytesHardMax = 9 * 1024;
 
@@ -659,6 +661,16 @@ class SerfMember implements Serf {
     this.#intentQueue.queue(encodeMessage(messageType.join, joinIntent, { LTime: lTime, Node: nodeName }));
   }
 
+  /** Gossip misses a member now and then (one in seventy in a pool of nine); who would mind is told at once as well. */
+  #tellDirectly(message: Uint8Array): void {
+    const { name } = this.#memberlist.localMember;
+    const others = this.#memberlist.randomMembers(
+      goodbyesMax,
+      (other) => other.state === 'alive' && other.name !== name,
+    );
+    for (const { address, port } of others) this.#memberlist.sendBestEffort({ address, port }, message);
+  }
+
   /** Time in which gossip reaches everybody: as many rounds as doubling takes, which it outruns (three are told a round). */
   get #spreadMs(): number {
     return this.#options.profile.gossipIntervalMs * Math.ceil(Math.log2(this.#memberlist.numAlive + 1));
@@ -673,6 +685,7 @@ class SerfMember implements Serf {
     }
     if (!this.#table.hasOthersAlive) return;
     const message = encodeMessage(messageType.leave, leaveIntent, { LTime: lTime, Node: node, Prune: prune });
+    if (node === this.#options.nodeName) this.#tellDirectly(message);
     await new Promise<void>((resolve, reject) => {
       const timer = this.#clock.after(this.#settings.broadcastTimeoutMs, () => {
         reject(new SerfError('timed out broadcasting node removal'));
