@@ -9,6 +9,7 @@ command -v dockerd >/dev/null 2>&1 || missing="$missing docker.io"
 command -v docker >/dev/null 2>&1 || missing="$missing docker-cli"
 command -v iptables >/dev/null 2>&1 || missing="$missing iptables"
 command -v ip >/dev/null 2>&1 || missing="$missing iproute2"
+command -v nft >/dev/null 2>&1 || missing="$missing nftables"
 command -v curl >/dev/null 2>&1 || missing="$missing curl"
 [ -x /usr/lib/systemd/systemd ] || missing="$missing systemd"
 if ! command -v busybox >/dev/null 2>&1 || ldd "$(command -v busybox)" >/dev/null 2>&1; then
