@@ -322,7 +322,7 @@ describe('a client', () => {
         const dial: RpcDial = (to, selector) => {
           if (draw.chance(0.05)) return Promise.reject(new Error('dial tcp: connect: connection refused'));
           const { near, far } = connectionFrom(to.address);
-          void new HostileServer(far, draw, () => last);
+          void new HostileServer(far, draw, { asked: () => last });
           near.write(Uint8Array.of(selector));
           streams.push(near);
           return Promise.resolve(near);
@@ -353,21 +353,21 @@ describe('a client', () => {
           } catch {
             continue;
           }
-          let outcome: unknown = 'waiting';
+          const state: { outcome: unknown } = { outcome: 'waiting' };
           await meter.measured(async () => {
             router.caller.call(method as never, request as never).then(
-              () => (outcome = 'answered'),
-              (error: unknown) => (outcome = error),
+              () => (state.outcome = 'answered'),
+              (error: unknown) => (state.outcome = error),
             );
-            for (let passed = 0; outcome === 'waiting' && passed < callLimitMs; passed += stepMs) {
+            for (let passed = 0; state.outcome === 'waiting' && passed < callLimitMs; passed += stepMs) {
               await settle(clock, streams);
-              if (outcome === 'waiting') await clock.advance(stepMs);
+              if (state.outcome === 'waiting') await clock.advance(stepMs);
             }
           });
-          expect(outcome, `seed ${fuzzSeed}: ${method} goes on for ever`).not.toBe('waiting');
-          if (outcome === 'answered') fine++;
-          else if (!(outcome instanceof CallError) || trippedOver.test(outcome.message)) {
-            throw new Error(`seed ${fuzzSeed}: ${method}`, { cause: outcome });
+          expect(state.outcome, `seed ${fuzzSeed}: ${method} goes on for ever`).not.toBe('waiting');
+          if (state.outcome === 'answered') fine++;
+          else if (!(state.outcome instanceof CallError) || trippedOver.test(state.outcome.message)) {
+            throw new Error(`seed ${fuzzSeed}: ${method}`, { cause: state.outcome });
           }
           for (let gone = 0; gone < streams.length;) {
             if (streams[gone]!.closed) streams.splice(gone, 1);
@@ -509,7 +509,7 @@ describe('snapshots', () => {
             onDrain: () => endless && far.write(draw.bytes(65_536)),
             onClose: () => (endless = false),
           });
-          let settled = false;
+          const state = { settled: false };
           const request = { Op: 0, Datacenter: 'dc1', Token: '', AllowStale: true };
           await meter.measured(async () => {
             requestSnapshot(near, request, { clock })
@@ -520,13 +520,13 @@ describe('snapshots', () => {
               .catch((error: unknown) => {
                 if (trippedOver.test(String(error))) throw error;
               })
-              .finally(() => (settled = true));
-            for (let passed = 0; !settled && passed < 700_000; passed += stepMs) {
+              .finally(() => (state.settled = true));
+            for (let passed = 0; !state.settled && passed < 700_000; passed += stepMs) {
               await settle(clock, [near]);
-              if (!settled) await clock.advance(stepMs);
+              if (!state.settled) await clock.advance(stepMs);
             }
           });
-          expect(settled, `seed ${fuzzSeed}`).toBe(true);
+          expect(state.settled, `seed ${fuzzSeed}`).toBe(true);
         }
         await clock.advance(700_000);
         expect(clock.pendingTimers, `seed ${fuzzSeed}`).toBe(0);
@@ -540,10 +540,10 @@ describe('snapshots', () => {
 
 /** Lets time stand and everything else run until `work` is done. */
 async function ran<T>(clock: VirtualClock, work: () => Promise<T>): Promise<T> {
-  let done = false;
-  const result = work().finally(() => (done = true));
+  const state = { done: false };
+  const result = work().finally(() => (state.done = true));
   result.catch(() => undefined);
-  while (!done) {
+  while (!state.done) {
     await clock.advance(0);
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -866,25 +866,25 @@ describe('between servers', () => {
           },
         });
         for (let at = 0; at < calls / rounds; at++) {
-          let settled = false;
+          const state = { settled: false };
           await meter.measured(async () => {
             const peer = { id: 'b', address: '10.0.0.2:8300' };
             const size = draw.integer(200_000);
             const body = draw.chance(0.1) ? { size, pieces: inPieces(size) } : undefined;
             const request = body === undefined ? draw.pick(requests) : snapshotRequest(size);
             transport.call(peer, request, body).then(
-              () => (settled = true),
+              () => (state.settled = true),
               (error: unknown) => {
-                settled = true;
+                state.settled = true;
                 if (trippedOver.test(String(error))) throw error;
               },
             );
-            for (let passed = 0; !settled && passed < 60_000; passed += 1_000) {
+            for (let passed = 0; !state.settled && passed < 60_000; passed += 1_000) {
               await settle(clock, streams);
-              if (!settled) await clock.advance(1_000);
+              if (!state.settled) await clock.advance(1_000);
             }
           });
-          expect(settled, `seed ${fuzzSeed}`).toBe(true);
+          expect(state.settled, `seed ${fuzzSeed}`).toBe(true);
           if (streams.length > 10) streams.splice(0, streams.length, ...streams.filter(({ closed }) => !closed));
         }
         await transport.close();

@@ -72,7 +72,7 @@ beforeAll(async () => {
   listener = await network.listen({ address: '127.0.0.1', port: serverPort }, (stream) => {
     connections++;
     open.add(stream);
-    void new HostileServer(stream, draw, recordedFor);
+    void new HostileServer(stream, draw, { asked: recordedFor, tireless: true });
   });
   serf = createSerf({
     nodeName: 'hostile',

@@ -226,14 +226,23 @@ export class HostileServer {
   readonly #asked: (request: Buffer) => RecordedCall | undefined;
   /** Streams whose answer never ends. */
   readonly #endless = new Set<number>();
+  readonly #tireless: boolean;
   #bytes = Buffer.alloc(0);
   #started = false;
 
-  /** @param asked the recorded call that a request is most like. */
-  constructor(stream: Stream, draw: Draw, asked: (request: Buffer) => RecordedCall | undefined) {
+  /**
+   * @param options.asked the recorded call that a request is most like.
+   * @param options.tireless answers may be of a hundred megabytes, which takes its time.
+   */
+  constructor(
+    stream: Stream,
+    draw: Draw,
+    { asked, tireless = false }: { asked: (request: Buffer) => RecordedCall | undefined; tireless?: boolean },
+  ) {
     this.#stream = stream;
     this.#draw = draw;
     this.#asked = asked;
+    this.#tireless = tireless;
     stream.subscribe({
       onData: (bytes) => this.#onBytes(bytes),
       onEnd: () => stream.end(),
@@ -317,7 +326,7 @@ export class HostileServer {
         return;
       case 13: {
         // An answer of which there is always more: two texts of a hundred megabytes, or a list of as many values.
-        const value = draw.chance(0.5) ? 'dd00000002db07000000' : 'dd07ff000061';
+        const value = this.#tireless && draw.chance(0.5) ? 'dd00000002db07000000' : 'dd0fff000061';
         const head = Buffer.concat([call?.replyHead ?? Buffer.alloc(0), Buffer.from(value, 'hex')]);
         say(ack, dataFrame(id, head));
         this.#endless.add(id);
