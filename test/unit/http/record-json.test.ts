@@ -1,5 +1,5 @@
 /** Remembered JSON is what encoding anew would give, and is made once. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encodeGoJson } from '../../../src/codec/index.ts';
 import { ListEncoder, MapEncoder } from '../../../src/http/record-json.ts';
