@@ -127,7 +127,7 @@ const figures: readonly Figure[] = [
   loadedFigure,
 ];
 
-type Note = (figure: Figure, value: number, p99Ms?: number) => void;
+type Note = (figure: Figure, value: number, load?: Throughput) => void;
 
 export async function measurePeer(context: Context): Promise<Section> {
   const peer = consulOrReason(context.root);
@@ -139,14 +139,17 @@ export async function measurePeer(context: Context): Promise<Section> {
   const subjects = [portolan(context.bundle), peer] as const;
   const values = new Samples();
   const p99s = new Samples();
+  const processor = new Samples();
   const extent = context.quick ? quick : complete;
   for (let round = 0; round < extent.rounds; round++) {
     // Alternating order, so that neither always has the warmer machine.
     for (const subject of round % 2 === 0 ? subjects : subjects.toReversed()) {
       progress(`peer: round ${round + 1} of ${extent.rounds}, ${subject.name}`);
-      await measureOne(subject, context, extent, (figure, value, p99Ms) => {
+      await measureOne(subject, context, extent, (figure, value, load) => {
         values.add(figure.name, subject.name, value);
-        if (p99Ms !== undefined) p99s.add(figure.name, subject.name, p99Ms);
+        if (load === undefined) return;
+        p99s.add(figure.name, subject.name, load.p99Ms);
+        processor.add(figure.name, subject.name, load.processorUs);
       });
     }
   }
@@ -160,7 +163,8 @@ export async function measurePeer(context: Context): Promise<Section> {
     const bound = ownGoal ?? goal;
     const judged = ownGoal === undefined ? ratio : our;
     const sign = less ? '≤' : '≥';
-    const p99 = (of: string): string => (p99s.has(name, of) ? show(p99s.median(name, of)) : '');
+    const shown = (samples: Samples, of: string): string =>
+      samples.has(name, of) ? show(samples.median(name, of)) : '';
     rows.push({
       cells: [
         `${name}, ${unit === '/s' ? 'answers/s' : unit}`,
@@ -168,8 +172,10 @@ export async function measurePeer(context: Context): Promise<Section> {
         show(their),
         ratio.toFixed(2),
         bound === undefined ? '' : `${sign} ${bound}${ownGoal === undefined ? '' : ` ${unit}`}`,
-        p99(ours),
-        p99(theirs),
+        shown(p99s, ours),
+        shown(p99s, theirs),
+        shown(processor, ours),
+        shown(processor, theirs),
       ],
       ...(bound === undefined ? {} : { kept: less ? judged <= bound : judged >= bound }),
     });
@@ -182,11 +188,11 @@ export async function measurePeer(context: Context): Promise<Section> {
   }
   return {
     title,
-    method: `The same configuration for both (${context.durable ? 'one server with its data on disk' : '`-dev`'}, \`-log-level=warn\`), loopback, ${extent.rounds} alternating rounds, ${extent.loadS} s a load; medians. The load generators (wrk with ${connections} connections where nothing else is said; dnsperf with 16 questions under way) share the machine. Fan-out: ${extent.watchers} blocking queries for one service. Idle memory counts for ours with the registrator inside; its goal is 1.2 times the ${peerWithRegistratorMb} MB of Consul and registrator. Memory is resident memory, loaded after the loads and before the fan-out.`,
-    columns: ['', ours, theirs, 'ratio', 'goal', 'p99 ours, ms', 'p99 theirs, ms'],
+    method: `The same configuration for both (${context.durable ? 'one server with its data on disk' : '`-dev`'}, \`-log-level=warn\`), loopback, ${extent.rounds} alternating rounds, ${extent.loadS} s a load; medians. The load generators (wrk with ${connections} connections where nothing else is said; dnsperf with 16 questions under way) share the machine. Fan-out: ${extent.watchers} blocking queries for one service. Idle memory counts for ours with the registrator inside; its goal is 1.2 times the ${peerWithRegistratorMb} MB of Consul and registrator. Processor time is the server's own for one answer, all threads. Memory is resident memory, loaded after the loads and before the fan-out.`,
+    columns: ['', ours, theirs, 'ratio', 'goal', 'p99 ours, ms', 'theirs', 'processor ours, µs', 'theirs'],
     rows,
     bars: { title: 'Times as good as Consul 1.8.7 on the same machine (the mark is the goal)', bars },
-    data: { values: values.all(), p99Ms: p99s.all() },
+    data: { values: values.all(), p99Ms: p99s.all(), processorUs: processor.all() },
   };
 }
 
@@ -221,8 +227,8 @@ async function measureOne(subject: Subject, context: Context, extent: Extent, no
 
 async function loadOnce(subject: RunningSubject, figure: LoadFigure, extent: Extent, note: Note): Promise<void> {
   await figure.load(subject, extent.warmUpS);
-  const { perSecond, p99Ms } = await figure.load(subject, extent.loadS);
-  note(figure, perSecond, p99Ms);
+  const measured = await figure.load(subject, extent.loadS);
+  note(figure, measured.perSecond, measured);
 }
 
 /** The same content for both, and proof that it is there: on the agent, and on nodes elsewhere. */

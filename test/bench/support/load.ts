@@ -13,6 +13,8 @@ export interface Throughput {
   /** Answers a second. */
   readonly perSecond: number;
   readonly p99Ms: number;
+  /** Processor time of the server for one answer (µs); what others do on the machine changes it little. */
+  readonly processorUs: number;
 }
 
 export interface HttpLoad {
@@ -50,11 +52,14 @@ end
       );
       words.push('-s', script);
     }
+    const beforeMs = subject.processorMs();
     const { stdout } = await run('wrk', [...words, `http://${subject.address}:${subject.target.port}${path}`]);
+    const usedMs = subject.processorMs() - beforeMs;
     if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`${subject.name} failed under load:\n${stdout}`);
     const [, number = '', unit = ''] = /99%\s+([\d.]+)(us|ms|s)/.exec(stdout) ?? [];
     return {
       perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)![1]),
+      processorUs: (usedMs * 1e3) / Number(/(\d+) requests in/.exec(stdout)![1]),
       p99Ms: Number(number) * { us: 1e-3, ms: 1, s: 1e3 }[unit as 'us' | 'ms' | 's'],
     };
   });
@@ -80,7 +85,9 @@ export async function dnsLoad(
       questions,
     ];
     if (question.edns) words.push('-e');
+    const beforeMs = subject.processorMs();
     const { stdout } = await run('dnsperf', [...words, '-l', String(seconds)]);
+    const usedMs = subject.processorMs() - beforeMs;
     if (!/Response codes:\s+NOERROR \d+ \(100\.00%\)/.test(stdout)) {
       throw new Error(`${subject.name} failed under load:\n${stdout}`);
     }
@@ -92,6 +99,7 @@ export async function dnsLoad(
     );
     return {
       perSecond: Number(/Queries per second:\s+([\d.]+)/.exec(stdout)![1]),
+      processorUs: (usedMs * 1e3) / Number(/Queries completed:\s+(\d+)/.exec(stdout)![1]),
       p99Ms: quantile(latencies, 0.99),
     };
   });
