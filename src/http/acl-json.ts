@@ -14,7 +14,7 @@ import {
   type ACLTokenListStub,
   type LegacyACL,
 } from '../model/index.ts';
-import { anyMap, bool, type Decode, DecodeError, durationNs, ignored, list, string, struct } from './decode.ts';
+import { freeMap, bool, type Decode, DecodeError, durationNs, ignored, list, string, struct } from './decode.ts';
 
 type View = Readonly<Record<string, unknown>>;
 
@@ -242,7 +242,7 @@ export const authMethodBody = struct<ACLAuthMethod>({
   Description: ['Description', string],
   MaxTokenTTL: ['MaxTokenTTL', durationNs],
   TokenLocality: ['TokenLocality', string],
-  Config: ['Config', anyMap],
+  Config: ['Config', freeMap],
   CreateIndex: ['CreateIndex', ignored],
   ModifyIndex: ['ModifyIndex', ignored],
 });

@@ -6,6 +6,7 @@
 import { formatGoDuration, GoDurationError, parseGoDuration } from '../codec/index.ts';
 import { multiErrorText } from '../lib/index.ts';
 import { type ConfigEntry, type ConfigEntryBody, type ConfigEntryKind, isConfigEntryKind } from '../model/index.ts';
+import { withFloats } from './decode.ts';
 import { parseBool } from './read-options.ts';
 
 type Type =
@@ -277,7 +278,7 @@ class Decoder {
       case 'string-map':
         return this.#map(value, path, (item, at) => this.#value('string', item, at));
       case 'any-map':
-        return this.#map(value, path, (item) => item);
+        return this.#map(value, path, withFloats);
       default:
         if ('struct' in type) return this.struct(type.struct, value, path);
         if ('pointer' in type) return this.struct(type.pointer, value, path);

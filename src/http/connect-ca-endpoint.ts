@@ -2,7 +2,7 @@
 import type { CAConfiguration, CARoot, CallReply } from '../model/index.ts';
 import { type Answer, badRequest, Body, empty, json } from './answer.ts';
 import type { Api } from './api.ts';
-import { anyMap, bool, decodeBody, ignored, map, string, struct } from './decode.ts';
+import { freeMap, bool, decodeBody, ignored, map, string, struct } from './decode.ts';
 import {
   metaHeaders,
   parseBool,
@@ -18,7 +18,7 @@ import type { Endpoint } from './routes.ts';
 const configurationBody = struct<CAConfiguration>({
   ClusterID: ['ClusterID', ignored],
   Provider: ['Provider', string],
-  Config: ['Config', anyMap],
+  Config: ['Config', freeMap],
   State: ['State', map(string, '')],
   ForceWithoutCrossSigning: ['ForceWithoutCrossSigning', bool],
   CreateIndex: ['CreateIndex', ignored],

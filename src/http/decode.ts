@@ -73,6 +73,18 @@ export const anyMap: Decode<Readonly<Record<string, unknown>>> = (value, field) 
   return value as Readonly<Record<string, unknown>>;
 };
 
+/** {@link anyMap} whose content nobody looks into: every number in it is a float64, as Go reads JSON without a type. */
+export const freeMap: Decode<Readonly<Record<string, unknown>>> = (value, field) =>
+  withFloats(anyMap(value, field)) as Readonly<Record<string, unknown>>;
+
+/** A parsed JSON value with its long integers as floats. */
+export function withFloats(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value);
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(withFloats);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, withFloats(item)]));
+}
+
 /** What Go's durations cannot hold any more, ns. */
 const int64End = 2 ** 63;
 

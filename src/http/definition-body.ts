@@ -11,7 +11,7 @@ import type {
   Weights,
 } from '../model/index.ts';
 import {
-  anyMap,
+  freeMap,
   bool,
   type Decode,
   DecodeError,
@@ -90,7 +90,7 @@ const upstreamStruct = struct<Upstream>({
   local_bind_address: ['LocalBindAddress', string],
   LocalBindPort: ['LocalBindPort', int],
   local_bind_port: ['LocalBindPort', int],
-  Config: ['Config', anyMap],
+  Config: ['Config', freeMap],
   MeshGateway: ['MeshGateway', meshGateway],
 });
 /** `typeDefault`: the agent fills in `service`, the catalog stores what it gets. */
@@ -146,7 +146,7 @@ function proxy(upstreamTypeDefault: string): Decode<ConnectProxyConfig> {
     local_service_address: ['LocalServiceAddress', string],
     LocalServicePort: ['LocalServicePort', int],
     local_service_port: ['LocalServicePort', int],
-    Config: ['Config', anyMap],
+    Config: ['Config', freeMap],
     Upstreams: ['Upstreams', list(upstream(upstreamTypeDefault), emptyUpstream)],
     MeshGateway: ['MeshGateway', meshGateway],
     Expose: ['Expose', expose],

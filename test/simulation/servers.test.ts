@@ -274,14 +274,14 @@ describe('a snapshot', () => {
     const door = (machine: Machine) => machine.process!.server.snapshots;
     await put(cluster, a, 'k', 'before');
     const saving = door(a).save(target);
-    const archive = await cluster.within(saving.then((saved) => collected(saved.archive)));
+    const archive = await cluster.withThreads(saving.then((saved) => collected(saved.archive)));
     await put(cluster, a, 'k', 'after');
     await put(cluster, a, 'other', 'after');
     const index = (await cluster.call(a, 'KVS.Get', { Key: key('k') })).Index;
     const blocking = { Datacenter: 'dc1', Key: key('k'), MinQueryIndex: index };
     const waiting = b.process!.server.caller.call('KVS.Get', blocking);
     await cluster.clock.advance(100);
-    await cluster.within(door(b).restore(target, again(archive)));
+    await cluster.withThreads(door(b).restore(target, again(archive)));
     expect((await cluster.within(waiting)).Index).toBeLessThan(index);
     for (const machine of cluster.alive) {
       expect(await get(cluster, machine, 'k')).toBe('before');
@@ -304,7 +304,7 @@ describe('a snapshot', () => {
     await cluster.clock.advance(5_000);
     const { snapshots } = last.process!.server;
     await expect(cluster.within(snapshots.save(target))).rejects.toThrow('No cluster leader');
-    const { meta } = await cluster.within(snapshots.save({ ...target, stale: true }));
+    const { meta } = await cluster.withThreads(snapshots.save({ ...target, stale: true }));
     expect(meta.KnownLeader).toBe(false);
     expect(meta.Index).toBeGreaterThan(0);
   });
