@@ -294,15 +294,16 @@ export class ServerCluster {
    * {@link within} for work that compresses: threads do that in real time, from which virtual time must not run away.
    */
   async withThreads<T>(work: Promise<T>, limitMs = 30_000): Promise<T> {
-    let isDone = false;
-    const settled = work.finally(() => (isDone = true));
-    settled.catch(() => undefined);
-    for (let passedMs = 0; !isDone && passedMs < limitMs; passedMs += virtualStepMs) {
+    const settled = work.then(
+      () => true,
+      () => true,
+    );
+    for (let passedMs = 0; passedMs < limitMs; passedMs += virtualStepMs) {
       await this.clock.advance(virtualStepMs);
-      await Promise.race([settled.catch(() => undefined), new Promise((resolve) => setTimeout(resolve, realStepMs))]);
+      const threadsTurn = new Promise<false>((resolve) => setTimeout(() => resolve(false), realStepMs));
+      if (await Promise.race([settled, threadsTurn])) return await work;
     }
-    if (!isDone) throw new Error(`not done within ${limitMs} ms of virtual time`);
-    return await settled;
+    throw new Error(`not done within ${limitMs} ms of virtual time`);
   }
 
   /** Until all that live have applied the same. */
