@@ -66,6 +66,8 @@ async function replay(consul: string, directory: string, who: string, client: st
       '--bin',
       pair,
       '--keep-going',
+      '--jobs',
+      '4',
       '--logs',
       join(directory, who),
       join(directory, 'http'),
