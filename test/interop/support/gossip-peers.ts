@@ -140,6 +140,10 @@ export class SerfPeer extends Peer {
 
 const consulStatus = ['none', 'alive', 'leaving', 'left', 'failed'];
 
+/** How often, and how long apart (ms), a request is repeated for want of a leader. */
+const leaderAttempts = 40;
+const leaderPauseMs = 500;
+
 export class ConsulPeer extends Peer {
   static async start(options: PeerOptions): Promise<ConsulPeer> {
     const { name, address, directory, args = [] } = options;
@@ -168,11 +172,21 @@ export class ConsulPeer extends Peer {
   }
 
   /** @throws Error when the answer is no success. */
-  async request(method: 'GET' | 'PUT' | 'POST' | 'DELETE', path: string, body?: string): Promise<string> {
+  async request(
+    method: 'GET' | 'PUT' | 'POST' | 'DELETE',
+    path: string,
+    body?: string,
+    attemptsLeft = leaderAttempts,
+  ): Promise<string> {
     const response = await fetch(`http://${this.address}:8500/v1/${path}`, { method, ...(body ? { body } : {}) });
     const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-    return text;
+    if (response.ok) return text;
+    // A server among the peers may still be electing itself.
+    if (text === 'No cluster leader' && attemptsLeft > 0) {
+      await new Promise((resolve) => setTimeout(resolve, leaderPauseMs));
+      return this.request(method, path, body, attemptsLeft - 1);
+    }
+    throw new Error(`${method} ${path}: ${response.status} ${text}`);
   }
 
   async members(): Promise<readonly PeerMember[]> {
