@@ -5,7 +5,7 @@
  */
 import { type ConsulServer, parseConsulServer, type Serf } from '../gossip/index.ts';
 import { coordinateDistance, memberStatus } from '../model/index.ts';
-import type { Random } from '../ports/index.ts';
+import { type Random, shuffled } from '../ports/index.ts';
 import type { RpcServerAddress } from '../rpc/index.ts';
 import type { Wan, WanCoordinates } from '../server/index.ts';
 
@@ -72,13 +72,4 @@ export class WanMap implements Wan {
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)]!;
-}
-
-function shuffled<T>(list: readonly T[], random: Random): readonly T[] {
-  const copy = [...list];
-  for (let at = copy.length - 1; at > 0; at--) {
-    const other = Math.floor(random.next() * (at + 1));
-    [copy[at], copy[other]] = [copy[other]!, copy[at]!];
-  }
-  return copy;
 }

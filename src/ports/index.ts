@@ -8,7 +8,7 @@ export type { HttpClient } from './http-client.ts';
 export { type Logger, type LogFields, type LogLevel, logLevels } from './logger.ts';
 export type { MetricLabels, Metrics } from './metrics.ts';
 export type { ProcessResult, ProcessRunner } from './process-runner.ts';
-export type { Random } from './random.ts';
+export { type Random, shuffled } from './random.ts';
 export type { Endpoint, Stream, StreamEvents, StreamListener, StreamNetwork } from './stream.ts';
 export type { Disk, DiskFile } from './disk.ts';
 export type { TlsClient, TlsServer, TlsStream } from './tls.ts';

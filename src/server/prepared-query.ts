@@ -15,7 +15,7 @@ import {
   type QuerySource,
   type ServiceQuery,
 } from '../model/index.ts';
-import type { Random } from '../ports/index.ts';
+import { type Random, shuffled } from '../ports/index.ts';
 import { type Endpoint, type Handlers, queryMeta, requireDatacenter, timed } from './endpoint.ts';
 import { sortNear } from './near.ts';
 import { failOver, type OtherDatacenters } from './query-failover.ts';
@@ -208,16 +208,6 @@ function selects(query: ServiceQuery): (instance: Instance) => boolean {
       (serviceMeta.length === 0 || hasPairs(Service.Meta, serviceMeta))
     );
   };
-}
-
-/** Fisher and Yates' shuffle. */
-function shuffled<T>(items: readonly T[], random: Random): readonly T[] {
-  const result = items.slice();
-  for (let i = result.length - 1; i > 0; i--) {
-    const j = Math.floor(random.next() * (i + 1));
-    [result[i], result[j]] = [result[j]!, result[i]!];
-  }
-  return result;
 }
 
 /** The instance on the node changes places with the first: others at the same distance must not come before it. */

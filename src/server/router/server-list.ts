@@ -4,7 +4,7 @@
  * servers that came back; how often follows from what that costs the servers.
  */
 import type { ConsulServer } from '../../gossip/index.ts';
-import type { Random } from '../../ports/index.ts';
+import { type Random, shuffled } from '../../ports/index.ts';
 
 /** A client stays with its server for so long at least, and up to half as much again at random (ms). */
 export const connectionUseMsMin = 120_000;
@@ -57,12 +57,7 @@ export class ServerList {
 
   /** All servers in random order. */
   shuffled(): ConsulServer[] {
-    const servers = [...this.#servers];
-    for (let last = servers.length - 1; last > 0; last--) {
-      const other = Math.floor(this.#random.next() * (last + 1));
-      [servers[last], servers[other]] = [servers[other]!, servers[last]!];
-    }
-    return servers;
+    return shuffled(this.#servers, this.#random);
   }
 
   /** Takes an order of {@link shuffled}, `first` at its head; servers that came or went meanwhile are respected. */
