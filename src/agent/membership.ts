@@ -3,6 +3,7 @@
  * it. What changes is told to the hooks; they decide what it means for the catalog or for the way to the servers.
  */
 import type { Config } from '../config/index.ts';
+import { hostPort } from '../lib/index.ts';
 import {
   aclModes,
   consulClientTags,
@@ -272,9 +273,8 @@ export class Membership {
       if (server === null || server.status !== memberStatus.alive || server.datacenter !== this.#datacenter) continue;
       const name = wanName(server.name, server.datacenter);
       if (server.wanJoinPort === 0 || wan.member(name)?.Status === memberStatus.alive) continue;
-      const host = server.address.includes(':') ? `[${server.address}]` : server.address;
       try {
-        const { errors } = await wan.join([`${name}/${host}:${server.wanJoinPort}`], true);
+        const { errors } = await wan.join([`${name}/${hostPort(server.address, server.wanJoinPort)}`], true);
         if (errors.length > 0)
           this.#logger.warn('cannot invite a server into the WAN pool', { name, error: errors[0] });
       } catch (error) {

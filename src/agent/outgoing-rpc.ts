@@ -1,7 +1,7 @@
 /** This agent's way out to port 8300 of servers: connections, encrypted as configured, kept in a pool. */
 import type { AutoEncrypt } from './auto-encrypt.ts';
 import type { Config } from '../config/index.ts';
-import { opensslCipherSuite } from '../lib/index.ts';
+import { nodeTlsVersions, opensslCipherSuite } from '../lib/index.ts';
 import type { Clock, StreamNetwork, TlsClient } from '../ports/index.ts';
 import {
   createRpcDialer,
@@ -55,16 +55,14 @@ export function createOutgoingRpc(
   return { dial, pool };
 }
 
-const tlsVersions = { tls10: 'TLSv1', tls11: 'TLSv1.1', tls12: 'TLSv1.2', tls13: 'TLSv1.3' } as const;
-
 /** What TLS between agents may be, in Node's words. */
 export function rpcTlsLimits({ tls }: Config): {
-  readonly minVersion: (typeof tlsVersions)[keyof typeof tlsVersions];
+  readonly minVersion: (typeof nodeTlsVersions)[keyof typeof nodeTlsVersions];
   readonly ciphers?: string;
 } {
   const { minVersion, cipherSuites } = tls;
   return {
-    minVersion: tlsVersions[minVersion as keyof typeof tlsVersions],
+    minVersion: nodeTlsVersions[minVersion as keyof typeof nodeTlsVersions],
     ...(cipherSuites.length === 0 ? {} : { ciphers: cipherSuites.map(opensslCipherSuite).join(':') }),
   };
 }

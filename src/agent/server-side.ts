@@ -3,7 +3,7 @@
  * port 8300, where clients and other servers come in.
  */
 import { goNetError } from '../client/index.ts';
-import { hostPort } from '../lib/index.ts';
+import { hostPort, splitHostPort } from '../lib/index.ts';
 import { type Config, ConfigError } from '../config/index.ts';
 import { ConfigEntryError, decodeConfigEntry } from '../http/index.ts';
 import { type ConfigEntryBody, type Member, memberStatus, unmeasuredCoordinate } from '../model/index.ts';
@@ -26,6 +26,7 @@ import {
   NetworkTransport,
   RaftNode,
   type RaftOptions,
+  raftOptions,
   readPeersFile,
   recoverCluster,
   SegmentedLog,
@@ -51,10 +52,6 @@ import { WanMap } from './wan-map.ts';
 
 /** Where raft keeps its files in the data directory. */
 const raftDirectory = 'raft';
-/** Entries that a leader sends at once. */
-const appendEntriesMax = 64;
-/** An idle leader tells its followers what is committed after this, ms. */
-const commitTimeoutMs = 50;
 
 export interface ServerSideOptions {
   readonly config: Config;
@@ -95,10 +92,10 @@ export async function openServerSide(options: ServerSideOptions): Promise<Cluste
   const transport = new NetworkTransport({
     clock,
     logger: logger.named('server.raft'),
-    dial: ({ id, address: to }) => {
-      const colon = to.lastIndexOf(':');
-      const host = to.slice(0, colon).replace(/^\[|\]$/g, '');
-      return rpc.dial({ name: id, datacenter, address: host, port: Number(to.slice(colon + 1)) }, selectors.raft);
+    dial: async ({ id, address: to }) => {
+      const parts = splitHostPort(to);
+      if (parts === undefined) throw new Error(`server ${id} has no address to dial: ${JSON.stringify(to)}`);
+      return await rpc.dial({ name: id, datacenter, address: parts.host, port: parts.port }, selectors.raft);
     },
   });
   const backing =
@@ -277,11 +274,10 @@ async function openRaftLog(
 
 function raftTiming({ raft }: Config): RaftOptions {
   return {
+    ...raftOptions(),
     heartbeatTimeoutMs: raft.heartbeatTimeoutMs,
     electionTimeoutMs: raft.electionTimeoutMs,
     leaderLeaseMs: raft.leaderLeaseTimeoutMs,
-    commitTimeoutMs,
-    appendEntriesMax,
     snapshotIntervalMs: raft.snapshotIntervalMs,
     snapshotThreshold: raft.snapshotThreshold,
     trailingLogs: raft.trailingLogs,

@@ -5,7 +5,7 @@
  */
 import type { Socket } from 'node:net';
 import { createServer, type SecureVersion, type Server, type TLSSocket } from 'node:tls';
-import { opensslCipherSuite } from '../lib/index.ts';
+import { nodeTlsVersions, opensslCipherSuite } from '../lib/index.ts';
 import type { Clock, Logger } from '../ports/index.ts';
 
 export interface TlsOptions {
@@ -26,12 +26,7 @@ export interface TlsOptions {
   readonly handshakeTimeoutMs: number;
 }
 
-const versions: Readonly<Record<string, SecureVersion>> = {
-  tls10: 'TLSv1',
-  tls11: 'TLSv1.1',
-  tls12: 'TLSv1.2',
-  tls13: 'TLSv1.3',
-};
+const versions: Readonly<Record<string, SecureVersion>> = nodeTlsVersions;
 /** Not configurable, as in the peer. */
 const suitesOfTls13 = ['TLS_AES_128_GCM_SHA256', 'TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
 /** Old versions sign with SHA-1, which OpenSSL takes only at this level. */

@@ -1,13 +1,13 @@
 export { type ByteString, byteStringFromUtf8, byteStringToUtf8 } from './byte-string.ts';
 export { ByteQueue } from './byte-queue.ts';
-export { opensslCipherSuite } from './cipher-suites.ts';
+export { nodeTlsVersions, opensslCipherSuite } from './cipher-suites.ts';
 export { goQuote } from './go-quote.ts';
 export { Heap } from './heap.ts';
 export { invariant, unreachable } from './invariant.ts';
 export { multiErrorText } from './multi-error.ts';
 export { PeerBudget } from './peer-budget.ts';
 export { TailBuffer } from './tail-buffer.ts';
-export { hostPort } from './host-port.ts';
+export { hostPort, splitHostPort } from './host-port.ts';
 export { crc32c } from './crc32c.ts';
 export { Crc64 } from './crc64.ts';
 export { crc32 } from './crc32.ts';

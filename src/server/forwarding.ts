@@ -3,6 +3,7 @@
  * (reference/server-rpc.md §3.2, §3.3). While nobody leads, calls wait: an election is over in seconds, and most
  * clients never learn that there was one.
  */
+import { splitHostPort } from '../lib/index.ts';
 import { CallError } from '../model/index.ts';
 import { type Clock, type Logger, type Metrics, type Random, sleep, type Timer } from '../ports/index.ts';
 import { mayRetry, RpcError, type RpcServerAddress } from '../rpc/index.ts';
@@ -161,10 +162,10 @@ export class Forwarding {
   /** Servers of another datacenter. @throws CallError when there are none. */
   serversOf(datacenter: string): readonly RpcServerAddress[] {
     const wan = this.#cluster?.wan;
-    if (wan === undefined || !wan.datacenters().includes(datacenter)) throw new CallError(noPath);
-    const servers = wan.serversOf(datacenter);
-    if (servers.length === 0) throw new CallError('Remote DC has no server currently reachable');
-    return servers;
+    const servers = wan?.serversOf(datacenter) ?? [];
+    if (servers.length > 0) return servers;
+    const isKnown = wan?.datacenters().includes(datacenter) === true;
+    throw new CallError(isKnown ? 'Remote DC has no server currently reachable' : noPath);
   }
 
   /** Nobody tells this server any more who leads: its callers are to ask others. */
@@ -270,11 +271,8 @@ function addressed(method: RoutedName, request: Routed): string | undefined {
 
 /** A leader that gossip does not know yet. */
 function addressOnly(address: string, datacenter: string): RpcServerAddress | undefined {
-  const colon = address.lastIndexOf(':');
-  const port = Number(address.slice(colon + 1));
-  const host = address.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
-  if (host === '' || !Number.isInteger(port)) return undefined;
-  return { name: address, datacenter, address: host, port };
+  const parts = splitHostPort(address);
+  return parts && { name: address, datacenter, address: parts.host, port: parts.port };
 }
 
 /** Texts of other servers travel as they are (§1.7). */
