@@ -4,6 +4,7 @@
  * §2.3), so the question, the comparison and the retries live here, and what happens on a change is the caller's.
  */
 import { encodeGoJson, parseGoJson } from '../codec/index.ts';
+import { shownEmptyCheckDefinition } from '../model/index.ts';
 import { type Clock, sleep } from '../ports/index.ts';
 import type { AgentClient, ClientQuery } from './agent-client.ts';
 
@@ -77,23 +78,10 @@ export function watchPlan({ type, key, prefix, service, tags, passingOnly, state
   }
 }
 
-/** What handlers find in the definition of a check, also where the API leaves it out. */
-const emptyDefinition = {
-  Interval: '0s',
-  Timeout: '0s',
-  DeregisterCriticalServiceAfter: '0s',
-  HTTP: '',
-  Header: null,
-  Method: '',
-  Body: '',
-  TLSSkipVerify: false,
-  TCP: '',
-} as const;
-
 function checks(found: unknown): readonly unknown[] {
   return ((found ?? []) as readonly { readonly Definition?: object }[]).map((check) => ({
     ...check,
-    Definition: { ...emptyDefinition, ...check.Definition },
+    Definition: { ...shownEmptyCheckDefinition, ...check.Definition },
   }));
 }
 

@@ -5,21 +5,22 @@
  */
 import { encodeGoJson, encodeGoJsonString, formatGoDuration } from '../codec/index.ts';
 import { byteStringToUtf8 } from '../lib/index.ts';
-import type {
-  CheckServiceNode,
-  ConnectProxyConfig,
-  DirEntry,
-  ExposeConfig,
-  HealthCheck,
-  HealthCheckDefinition,
-  Member,
-  Node,
-  NodeInfo,
-  NodeService,
-  ServiceConnect,
-  ServiceNode,
-  Upstream,
-  Weights,
+import {
+  type CheckServiceNode,
+  type ConnectProxyConfig,
+  type DirEntry,
+  type ExposeConfig,
+  type HealthCheck,
+  type HealthCheckDefinition,
+  type Member,
+  type Node,
+  type NodeInfo,
+  type NodeService,
+  type ServiceConnect,
+  type ServiceNode,
+  type Upstream,
+  type Weights,
+  shownEmptyCheckDefinition,
 } from '../model/index.ts';
 import { Body, type WithLayout } from './answer.ts';
 
@@ -218,17 +219,7 @@ export const agentHealthCheckView: View<HealthCheck> = (check) => ({
   ServiceName: check.ServiceName,
   ServiceTags: check.ServiceTags === null || check.ServiceTags.length === 0 ? null : check.ServiceTags,
   Type: '',
-  Definition: {
-    Interval: '0s',
-    Timeout: '0s',
-    DeregisterCriticalServiceAfter: '0s',
-    HTTP: '',
-    Header: null,
-    Method: '',
-    Body: '',
-    TLSSkipVerify: false,
-    TCP: '',
-  },
+  Definition: shownEmptyCheckDefinition,
   CreateIndex: check.CreateIndex,
   ModifyIndex: check.ModifyIndex,
 });

@@ -182,6 +182,19 @@ export interface HealthCheck extends RaftIndex {
 
 export const emptyCheckDefinition: HealthCheckDefinition = Object.freeze({});
 
+/** A check's definition as the peer's client library shows it to programs: these fields are always there. */
+export const shownEmptyCheckDefinition = {
+  Interval: '0s',
+  Timeout: '0s',
+  DeregisterCriticalServiceAfter: '0s',
+  HTTP: '',
+  Header: null,
+  Method: '',
+  Body: '',
+  TLSSkipVerify: false,
+  TCP: '',
+} as const;
+
 export interface CheckServiceNode {
   readonly Node: Node;
   readonly Service: NodeService;

@@ -16,3 +16,13 @@ export interface Member {
   readonly DelegateMax: number;
   readonly DelegateCur: number;
 }
+
+/** Numbers of memberlist's and serf's protocols that every member of Consul 1.8 announces (reference/gossip.md §4.11). */
+export const consulMemberProtocol = {
+  ProtocolMin: 1,
+  ProtocolMax: 5,
+  ProtocolCur: 2,
+  DelegateMin: 2,
+  DelegateMax: 5,
+  DelegateCur: 4,
+} as const satisfies Partial<Member>;

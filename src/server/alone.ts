@@ -1,16 +1,6 @@
 /** A server without a gossip pool is its own only member. */
 import { consulServerTags } from '../gossip/index.ts';
-import { type Member, memberStatus } from '../model/index.ts';
-
-/** Gossip protocol numbers of Consul 1.8 members. */
-const protocol = {
-  ProtocolMin: 1,
-  ProtocolMax: 5,
-  ProtocolCur: 2,
-  DelegateMin: 2,
-  DelegateMax: 5,
-  DelegateCur: 4,
-} as const;
+import { consulMemberProtocol, type Member, memberStatus } from '../model/index.ts';
 
 export function aloneMembers(self: {
   readonly datacenter: string;
@@ -36,6 +26,8 @@ export function aloneMembers(self: {
     },
     'lan',
   );
-  const members = [{ Name: self.nodeName, Addr: self.address, Port: 0, Tags, Status: memberStatus.alive, ...protocol }];
+  const members = [
+    { Name: self.nodeName, Addr: self.address, Port: 0, Tags, Status: memberStatus.alive, ...consulMemberProtocol },
+  ];
   return () => members;
 }
