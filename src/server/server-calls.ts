@@ -8,6 +8,8 @@ import {
   type ACLToken,
   anonymousTokenSecret,
   CallError,
+  type DCRequest,
+  type QueryMeta,
   type ServerCallName,
   type ServerCalls,
   type ServerStats,
@@ -49,6 +51,27 @@ export function serverCallHandlers(endpoint: AclEndpoint, connectCa: ConnectCa):
   };
   const rolesOf = (token: ACLToken) =>
     (token.Roles ?? []).map(({ ID }) => store.acl.roleRecord(ID)).filter((role) => role !== undefined);
+  /** Those of all records of a kind whose ids are asked for. */
+  const batchRead = <T extends { readonly ID: string }, R>(
+    request: DCRequest,
+    ids: readonly string[],
+    all: (watch?: string[]) => { readonly index: number; readonly result: readonly T[] },
+    reply: (found: readonly T[]) => R,
+    signal: AbortSignal | undefined,
+  ): Promise<R & QueryMeta> => {
+    requireDatacenter(endpoint, request);
+    requireAcl();
+    require(request.Token, 'acl:read');
+    const wanted = new Set(ids);
+    return queries.run(
+      request,
+      (watch) => {
+        const { index, result } = all(watch);
+        return { ...reply(result.filter(({ ID }) => wanted.has(ID))), ...queryMeta(endpoint, index) };
+      },
+      signal,
+    );
+  };
 
   return {
     // oxlint-disable-next-line require-await -- the type is that of a question to others
@@ -98,20 +121,14 @@ export function serverCallHandlers(endpoint: AclEndpoint, connectCa: ConnectCa):
         signal,
       );
     },
-    'ACL.PolicyBatchRead': (request, signal) => {
-      requireDatacenter(endpoint, request);
-      requireAcl();
-      require(request.Token, 'acl:read');
-      return queries.run(
+    'ACL.PolicyBatchRead': (request, signal) =>
+      batchRead(
         request,
-        (watch) => {
-          const { index, result } = store.acl.policies(watch);
-          const wanted = new Set(request.PolicyIDs);
-          return { ...queryMeta(endpoint, index), Policies: result.filter(({ ID }) => wanted.has(ID)) };
-        },
+        request.PolicyIDs,
+        (watch) => store.acl.policies(watch),
+        (Policies) => ({ Policies }),
         signal,
-      );
-    },
+      ),
     // oxlint-disable-next-line require-await -- a refusal must become a rejection, and nothing here waits
     'ACL.PolicyResolve': async (request) => {
       requireDatacenter(endpoint, request);
@@ -122,20 +139,14 @@ export function serverCallHandlers(endpoint: AclEndpoint, connectCa: ConnectCa):
         .filter((policy) => policy !== undefined);
       return { ...queryMeta(endpoint, 0), Policies };
     },
-    'ACL.RoleBatchRead': (request, signal) => {
-      requireDatacenter(endpoint, request);
-      requireAcl();
-      require(request.Token, 'acl:read');
-      return queries.run(
+    'ACL.RoleBatchRead': (request, signal) =>
+      batchRead(
         request,
-        (watch) => {
-          const { index, result } = store.acl.roles(watch);
-          const wanted = new Set(request.RoleIDs);
-          return { ...queryMeta(endpoint, index), Roles: result.filter(({ ID }) => wanted.has(ID)) };
-        },
+        request.RoleIDs,
+        (watch) => store.acl.roles(watch),
+        (Roles) => ({ Roles }),
         signal,
-      );
-    },
+      ),
     // oxlint-disable-next-line require-await -- a refusal must become a rejection, and nothing here waits
     'ACL.RoleResolve': async (request) => {
       requireDatacenter(endpoint, request);
