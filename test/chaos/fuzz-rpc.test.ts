@@ -8,7 +8,7 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from 'vitest';
 import { decodeShape, MsgpackError, type Shape } from '../../src/codec/index.ts';
 import { parseConsulServer } from '../../src/gossip/index.ts';
-import { CallError, type Member } from '../../src/model/index.ts';
+import { CallError, consulMemberProtocol, type Member } from '../../src/model/index.ts';
 import type { Metrics } from '../../src/ports/index.ts';
 import {
   DirectorySnapshotStore,
@@ -436,12 +436,7 @@ function serverMember(at: number, tags: Readonly<Record<string, string>> = {}): 
       ...tags,
     },
     Status: 1,
-    ProtocolMin: 1,
-    ProtocolMax: 5,
-    ProtocolCur: 2,
-    DelegateMin: 2,
-    DelegateMax: 5,
-    DelegateCur: 4,
+    ...consulMemberProtocol,
   };
 }
 

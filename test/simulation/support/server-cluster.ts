@@ -6,6 +6,7 @@ import {
   autopilotDefaults,
   CallError,
   type CallName,
+  consulMemberProtocol,
   type CallReply,
   type CallRequest,
   type Member,
@@ -55,14 +56,6 @@ export const suspicionMs = 4_000;
 /** An election and what a client notices of it. */
 export const electionMs = 8_000;
 
-const protocol = {
-  ProtocolMin: 1,
-  ProtocolMax: 5,
-  ProtocolCur: 2,
-  DelegateMin: 2,
-  DelegateMax: 5,
-  DelegateCur: 4,
-} as const;
 const metrics = { count() {}, gauge() {}, sample() {} };
 
 /** A clock that stops with its process. */
@@ -337,7 +330,14 @@ export class ServerCluster {
       },
       'lan',
     );
-    const member: Member = { Name: machine.name, Addr: machine.address, Port: 8301, Tags, Status, ...protocol };
+    const member: Member = {
+      Name: machine.name,
+      Addr: machine.address,
+      Port: 8301,
+      Tags,
+      Status,
+      ...consulMemberProtocol,
+    };
     this.#members.set(machine.name, member);
     for (const { process } of this.machines) process?.server.memberChanged(member);
   }

@@ -13,7 +13,7 @@ import {
   wanMergeProblem,
   wanName,
 } from '../../../src/gossip/index.ts';
-import { type Member, type MemberStatus, memberStatus } from '../../../src/model/index.ts';
+import { consulMemberProtocol, type Member, type MemberStatus, memberStatus } from '../../../src/model/index.ts';
 
 const recorded = new Map(
   (
@@ -35,12 +35,7 @@ function member(
     Port: 8301,
     Tags,
     Status,
-    ProtocolMin: 1,
-    ProtocolMax: 5,
-    ProtocolCur: 2,
-    DelegateMin: 2,
-    DelegateMax: 5,
-    DelegateCur: 4,
+    ...consulMemberProtocol,
   };
 }
 

@@ -1,15 +1,6 @@
 // Members of a LAN pool as gossip tells of them.
 import { consulClientTags, consulServerTags, type ServerTagFacts } from '../../../src/gossip/index.ts';
-import { type Member, memberStatus } from '../../../src/model/index.ts';
-
-const protocol = {
-  ProtocolMin: 1,
-  ProtocolMax: 5,
-  ProtocolCur: 2,
-  DelegateMin: 2,
-  DelegateMax: 5,
-  DelegateCur: 4,
-} as const;
+import { consulMemberProtocol, type Member, memberStatus } from '../../../src/model/index.ts';
 
 type More = Partial<ServerTagFacts> & {
   readonly Status?: Member['Status'];
@@ -37,7 +28,7 @@ export function serverMember(number: number, { Status = memberStatus.alive, Addr
     ...facts,
   } as const;
   const Tags = { ...consulServerTags(given, 'lan'), ...tags };
-  return { Name: `s${number}`, Addr: Addr ?? `10.0.0.${number}`, Port: 8301, Status, Tags, ...protocol };
+  return { Name: `s${number}`, Addr: Addr ?? `10.0.0.${number}`, Port: 8301, Status, Tags, ...consulMemberProtocol };
 }
 
 /** Client `c<number>` at 10.0.1.<number>. */
@@ -49,6 +40,6 @@ export function clientMember(number: number, { Status = memberStatus.alive, data
     Port: 8301,
     Status,
     Tags: consulClientTags(facts),
-    ...protocol,
+    ...consulMemberProtocol,
   };
 }
