@@ -29,7 +29,7 @@ const minVersionDefault = 'TLSv1.2';
 
 export function createTlsClient(settings: TlsSettings): TlsClient {
   return {
-    connect: (stream, { serverName, verify = true, alpn, timeoutMs }) => {
+    connect: (stream, { serverName, verify = true, endsInside = true, alpn, timeoutMs }) => {
       const { ca, cert, key } = settings.identity();
       const duplex = new StreamDuplex(stream);
       const socket = connect({
@@ -41,7 +41,7 @@ export function createTlsClient(settings: TlsSettings): TlsClient {
           : { servername: serverName, ...(verify ? {} : { checkServerIdentity: () => undefined }) }),
         ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
       });
-      return handshake(duplex, stream, timeoutMs, (resolve, reject) => {
+      return handshake(duplex, stream, { timeoutMs, endsInside }, (resolve, reject) => {
         socket.on('error', reject);
         socket.once('secureConnect', () => resolve(socket));
       });
@@ -77,7 +77,7 @@ export function createTlsServer(settings: TlsSettings): TlsServer {
           ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
         });
       const duplex = new StreamDuplex(stream);
-      const made = await handshake(duplex, stream, timeoutMs, (resolve, reject) => {
+      const made = await handshake(duplex, stream, { timeoutMs, endsInside: true }, (resolve, reject) => {
         server.once('secureConnection', resolve);
         server.once('tlsClientError', reject);
         server.emit('connection', duplex);
@@ -101,9 +101,9 @@ function context({ minVersion = minVersionDefault, ciphers }: TlsSettings, { ca,
 }
 
 async function handshake(
-  duplex: Duplex,
+  duplex: StreamDuplex,
   stream: Stream,
-  timeoutMs: number,
+  { timeoutMs, endsInside }: { readonly timeoutMs: number; readonly endsInside: boolean },
   run: (resolve: (socket: TLSSocket) => void, reject: (error: Error) => void) => void,
 ): Promise<TlsStream> {
   let timer: NodeJS.Timeout | undefined;
@@ -114,7 +114,8 @@ async function handshake(
       for (const over of ['end', 'close']) duplex.once(over, () => reject(new Error('EOF')));
       run(resolve, reject);
     });
-    return new TlsSocketStream(socket, stream);
+    socket.once('end', () => duplex.wasRead());
+    return endsInside ? new TlsSocketStream(socket, stream) : new OutsideEndingStream(socket, stream);
   } catch (error) {
     stream.destroy();
     throw error;
@@ -132,22 +133,61 @@ class TlsSocketStream extends TcpStream implements TlsStream {
   }
 }
 
+/** Ends its half of the connection below TLS, once everything written has left. */
+class OutsideEndingStream extends TlsSocketStream {
+  readonly #socket: TLSSocket;
+  readonly #under: Stream;
+  #ended = false;
+
+  constructor(socket: TLSSocket, under: Stream) {
+    super(socket, under);
+    this.#socket = socket;
+    this.#under = under;
+  }
+
+  override write(bytes: Uint8Array): boolean {
+    return this.#ended || super.write(bytes);
+  }
+
+  override end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#socket.write('', () => this.#under.end());
+  }
+}
+
 /** A stream as Node's TLS wants it. */
 class StreamDuplex extends Duplex {
   readonly #stream: Stream;
   #drained: (() => void) | undefined;
+  #ended = false;
+  #closed = false;
+  #wasRead = false;
 
   constructor(stream: Stream) {
-    super({ allowHalfOpen: true });
+    // Its close ends TLS at once, with what nobody has read yet: it must not come by itself.
+    super({ allowHalfOpen: true, autoDestroy: false });
     this.#stream = stream;
     stream.subscribe({
       onData: (bytes) => {
         if (!this.push(bytes)) stream.pause();
       },
-      onEnd: () => this.push(null),
+      onEnd: () => {
+        this.#ended = true;
+        this.push(null);
+      },
       onDrain: () => this.#drained?.(),
-      onClose: (error) => this.destroy(error ?? undefined),
+      onClose: (error) => {
+        this.#closed = true;
+        if (error !== null || !this.#ended || this.#wasRead) this.destroy(error ?? undefined);
+      },
     });
+  }
+
+  /** Whoever reads TLS has come to its end. */
+  wasRead(): void {
+    this.#wasRead = true;
+    if (this.#closed) this.destroy();
   }
 
   override _read(): void {

@@ -32,6 +32,8 @@ export interface TlsClient {
    * @param options.serverName name to send, and that the certificate must have; null sends none and checks only that
    *   our authority signed it.
    * @param options.verify false takes any certificate.
+   * @param options.endsInside false: `end` ends the half of the connection below, without the alert that says so inside
+   *   TLS, which a peer that has no more to read would leave unread.
    * @param options.timeoutMs for the whole handshake.
    * @throws Error when the handshake fails; the stream is destroyed then.
    */
@@ -40,6 +42,7 @@ export interface TlsClient {
     options: {
       readonly serverName: string | null;
       readonly verify?: boolean;
+      readonly endsInside?: boolean;
       readonly alpn?: readonly string[];
       readonly timeoutMs: number;
     },

@@ -56,6 +56,8 @@ export function createRpcDialer({ network, from, tls }: RpcDialerOptions): RpcDi
       serverName: tls.serverName(to.datacenter),
       verify: tls.verify,
       timeoutMs: dialTimeoutMs,
+      // A real server closes after the archive with the alert unread, and its kernel then drops what has not left yet.
+      endsInside: selector !== selectors.snapshot,
     });
     // After the byte for "insecure" the calls follow at once; after the one for TLS another byte says what does.
     if (!insecure) stream.write(Uint8Array.of(selector));

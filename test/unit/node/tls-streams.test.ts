@@ -25,6 +25,7 @@ async function meet(options: {
   readonly clientCertificate?: 'required' | 'ignored';
   readonly serverName?: string | null;
   readonly verify?: boolean;
+  readonly endsInside?: boolean;
   readonly alpn?: { readonly client: readonly string[]; readonly server: readonly string[] };
 }): Promise<{ client: PromiseSettledResult<TlsStream>; server: PromiseSettledResult<TlsStream> }> {
   const tls = createTlsServer({ identity: () => identity('server.dc1.consul') });
@@ -33,12 +34,13 @@ async function meet(options: {
   const listener = await network.listen({ address: '127.0.0.1', port: 0 }, accepted);
   listeners.push(listener);
   const outgoing = await network.connect(listener.local, { timeoutMs });
-  const { client, clientCertificate = 'ignored', serverName = null, verify, alpn } = options;
+  const { client, clientCertificate = 'ignored', serverName = null, verify, endsInside, alpn } = options;
   const [clientSide, serverSide] = await Promise.allSettled([
     createTlsClient({ identity: () => client ?? { ca: authority.cert, cert: '', key: '' } }).connect(outgoing, {
       serverName,
       timeoutMs,
       ...(verify === undefined ? {} : { verify }),
+      ...(endsInside === undefined ? {} : { endsInside }),
       ...(alpn === undefined ? {} : { alpn: alpn.client }),
     }),
     tls.accept(await incoming, { clientCertificate, timeoutMs, ...(alpn === undefined ? {} : { alpn: alpn.server }) }),
@@ -84,6 +86,40 @@ test('back-pressure reaches the writer through TLS', async () => {
   b.resume();
   await waitUntil('room again', () => seenA.drained > 0);
   expect(seenB.bytes.length).toBeGreaterThan(0);
+});
+
+test('nothing is lost that came before somebody read, though both halves have ended', async () => {
+  for (const size of [10_000, 3_000_000]) {
+    const { client, server } = await meet({});
+    const [a, b] = [fulfilled(client), fulfilled(server)];
+    const seenB = record(b);
+    a.end();
+    const large = Buffer.alloc(size, 'x');
+    b.write(large);
+    b.end();
+    await waitUntil('the end of one half', () => seenB.ended);
+    // What the network did not take yet waits for the reader.
+    await waitUntil('the other side to be done', () => size > 10_000 || seenB.closed !== undefined);
+    const seenA = record(a);
+    await waitUntil('the close', () => seenA.closed !== undefined);
+    expect(seenA.bytes.length).toBe(size);
+  }
+});
+
+test('a half that ends below TLS is the end for the peer, whose answer comes whole', async () => {
+  const { client, server } = await meet({ endsInside: false });
+  const [a, b] = [fulfilled(client), fulfilled(server)];
+  const [seenA, seenB] = [record(a), record(b)];
+  const large = Buffer.alloc(3_000_000, 'x');
+  a.write(large);
+  a.end();
+  a.write(Buffer.from('too late'));
+  await waitUntil('the end of one half', () => seenB.ended);
+  expect(seenB.bytes.equals(large)).toBe(true);
+  b.write(large);
+  b.end();
+  await waitUntil('both to be closed', () => seenA.closed !== undefined && seenB.closed !== undefined);
+  expect(seenA.bytes.equals(large)).toBe(true);
 });
 
 test('a client certificate is asked for where it is required', async () => {
