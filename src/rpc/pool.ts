@@ -58,12 +58,11 @@ export class RpcPool {
    */
   async lease(to: RpcServerAddress): Promise<Lease> {
     const connection = this.#connection(to);
-    const pooled = connection.opened;
     try {
       return await connection.lease();
     } catch (error) {
-      // A connection that died in the pool costs no call: one more is opened.
-      if (!pooled || this.#closed) throw error;
+      // A connection that died in the pool, or while the call waited for a stream, costs no call: one more is opened.
+      if (!(error instanceof RpcError && error.kind === 'stream') || this.#closed) throw error;
       connection.retire();
       return this.#connection(to).lease();
     }
@@ -111,6 +110,8 @@ class Connection {
   #session: YamuxSession | undefined;
   /** Last in, first out: the rest grow old and are closed with the connection. */
   readonly #idle: IdleStream[] = [];
+  /** Calls that wait for a stream: each that becomes free or possible wakes one. */
+  readonly #waiting: (() => void)[] = [];
   #lent = 0;
   #idleTimer: Timer | undefined;
   #gone = false;
@@ -126,16 +127,16 @@ class Connection {
     this.#opening.catch(() => {});
   }
 
-  get opened(): boolean {
-    return this.#session !== undefined;
-  }
-
   async lease(): Promise<Lease> {
     this.#lent++;
     this.#idleTimer?.cancel();
     let stream: Stream;
     try {
       const session = this.#session ?? (await this.#opening);
+      while (this.#idle.length === 0 && session.crowded) {
+        await new Promise<void>((resolve) => this.#waiting.push(resolve));
+        if (this.#gone) throw new RpcError('stream', 'session shutdown');
+      }
       stream = this.#takeIdle() ?? this.#openStream(session);
     } catch (error) {
       this.#returned();
@@ -187,6 +188,7 @@ class Connection {
     const session = new YamuxSession(stream, {
       clock: this.#options.clock,
       role: 'client',
+      onRoom: () => this.#waiting.shift()?.(),
       onClose: () => this.#leave(),
     });
     if (this.#gone) {
@@ -221,6 +223,7 @@ class Connection {
       if (at >= 0) this.#idle.splice(at, 1);
     };
     this.#idle.push(idle);
+    this.#waiting.shift()?.();
     stream.subscribe({
       // Nothing was asked: whoever speaks now cannot be trusted with the next question.
       onData: () => {
@@ -253,6 +256,7 @@ class Connection {
     this.#gone = true;
     this.#idleTimer?.cancel();
     this.#onGone();
+    for (const wake of this.#waiting.splice(0)) wake();
     if (this.#lent === 0) this.#session?.close();
   }
 }

@@ -48,7 +48,7 @@ const writeTimeoutMs = 10_000;
 const openTimeoutMs = 75_000;
 /** How long a peer may keep its half of a stream that ended here, as in newer versions of the protocol. */
 const closeTimeoutMs = 300_000;
-/** Streams the peer has not acknowledged yet; it refuses more. */
+/** Streams of ours that the peer has not acknowledged yet, those without a first byte included; it refuses more. */
 const unacknowledgedMax = 256;
 const lastStreamId = 0xffff_ffff;
 
@@ -73,6 +73,8 @@ export interface YamuxOptions {
   readonly role: 'client' | 'server';
   /** Takes a stream that the peer opens; without it they are refused. */
   readonly onStream?: (stream: Stream) => void;
+  /** Another stream can be opened where {@link YamuxSession.crowded} said that none can. */
+  readonly onRoom?: () => void;
   /** The session is over and all its streams with it. @param error why, when it did not end in order. */
   readonly onClose?: (error: Error | null) => void;
 }
@@ -135,6 +137,11 @@ export class YamuxSession {
     return !this.#closed && !this.#refused && this.#nextId <= lastStreamId;
   }
 
+  /** Whether the peer has to acknowledge streams before another can be opened. */
+  get crowded(): boolean {
+    return this.#unacknowledged >= unacknowledgedMax;
+  }
+
   /** Streams that are open now. */
   get streamCount(): number {
     return this.#streams.size;
@@ -147,13 +154,11 @@ export class YamuxSession {
   open(): Stream {
     if (this.#closed) throw new YamuxError('session shutdown');
     if (this.#refused) throw new YamuxError('remote end is not accepting connections');
-    if (
-      this.#nextId > lastStreamId ||
-      this.#unacknowledged >= unacknowledgedMax ||
-      this.#streams.size >= yamuxStreamsMax
-    ) {
+    if (this.#nextId > lastStreamId || this.crowded || this.#streams.size >= yamuxStreamsMax) {
       throw new YamuxError('streams exhausted');
     }
+    // Counted now and not when it is announced: many may be opened before the first of them is written to.
+    this.#unacknowledged++;
     const stream = new YamuxStream(this, this.#nextId, this.#connection, 'local');
     this.#nextId += 2;
     this.#streams.set(stream.id, stream);
@@ -183,13 +188,13 @@ export class YamuxSession {
 
   /** @internal Announces a stream of ours. */
   announce(stream: YamuxStream): void {
-    this.#unacknowledged++;
     this.#send(frameWindow, flagSyn, stream.id, 0);
   }
 
   /** @internal A stream of ours is acknowledged, or gone before it was. */
   acknowledged(): void {
     this.#unacknowledged--;
+    this.#options.onRoom?.();
   }
 
   /** @internal */
@@ -584,7 +589,7 @@ class YamuxStream implements Stream {
     this.#closeError = error;
     this.#openTimer?.cancel();
     this.#closeTimer?.cancel();
-    if (this.#opening === 'announced') this.#session.acknowledged();
+    if (this.#opening !== 'done') this.#session.acknowledged();
     this.#opening = 'done';
     const unread = this.#inbox.bytes;
     this.#inbox.clear();

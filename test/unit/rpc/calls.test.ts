@@ -255,6 +255,42 @@ describe('the pool', () => {
     expect(connections).toHaveLength(1);
   });
 
+  test('opens no more streams than a server takes before it has answered for them; the calls beyond wait', async () => {
+    const clock = new VirtualClock();
+    const wires = [streamPair(), streamPair()];
+    const taken = wires.map((): Stream[] => []);
+    let dialled = 0;
+    const pool = new RpcPool({ clock, dial: async () => wires[dialled++]!.a });
+    const client = createRpcClient({ pool, shapes, clock });
+    const call = () => outcome(client.call(server, 'Test.Wait', { Key: 'x' }));
+    const accept = (at: number) =>
+      new YamuxSession(wires[at]!.b, { clock, role: 'server', onStream: (stream) => taken[at]!.push(stream) });
+    const calls = Array.from({ length: 600 }, call);
+    await clock.advance(0);
+    const peer = accept(0);
+    for (const count of [256, 512, 600]) {
+      wires[0]!.settle();
+      expect(taken[0]).toHaveLength(count);
+      await clock.advance(0);
+    }
+    expect(calls.every(({ error }) => error === undefined)).toBe(true);
+
+    const later = Array.from({ length: 300 }, call);
+    await clock.advance(0);
+    peer.close();
+    wires[0]!.settle();
+    await clock.advance(0);
+    // Nothing was sent for the last ones.
+    expect(later.filter(({ error }) => error !== undefined)).toHaveLength(256);
+    accept(1);
+    wires[1]!.settle();
+    expect(taken[1]).toHaveLength(44);
+    pool.close();
+    wires[1]!.settle();
+    await clock.advance(0);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   test('ends every call when it closes', async () => {
     const { client, settle, pool, clock } = world();
     const call = outcome(client.call(server, 'Test.Wait', { Key: 'x' }));
