@@ -168,7 +168,7 @@ describeWith('three real servers', { consul: realConsul() }, ({ consul }) => {
     await put('frozen', 'before');
     const { Index } = await caller.call('KVS.Get', { ...local, Key: 'frozen' });
     const blocked = caller.call('KVS.Get', { ...local, Key: 'frozen', MinQueryIndex: Index, MaxQueryTime: 120e9 });
-    victim.program.signal('SIGSTOP');
+    await victim.program.freeze();
     expect(await outcome(get('frozen'))).toBe('done');
     expect(world.router.servers[0]!.name).not.toBe(victim.name);
     await put('frozen', 'after');

@@ -1,6 +1,9 @@
 /** A client program in a process of its own, with what it wrote at hand when a test fails. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { waitUntil } from '../../helpers/wait.ts';
 import type { Client } from './clients.ts';
 
 /** Longest orderly end before it is killed (ms). */
@@ -23,9 +26,18 @@ export class Program {
     return this.#log;
   }
 
-  /** Stops it for a while (`SIGSTOP`, `SIGCONT`), or makes it do what another signal means to it. */
+  /** Makes it do what a signal means to it, as to go on (`SIGCONT`). */
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
+  }
+
+  /** Stops it for a while, and waits until none of its threads runs any more: those on their way answer still. */
+  async freeze(): Promise<void> {
+    this.signal('SIGSTOP');
+    const threads = `/proc/${this.#child.pid}/task`;
+    const state = (id: string): string =>
+      /^State:\s+(\w)/m.exec(readFileSync(join(threads, id, 'status'), 'utf8'))?.[1] ?? '';
+    await waitUntil('all threads to stop', () => readdirSync(threads).every((id) => state(id) === 'T'));
   }
 
   /** @returns the exit code when it has ended; null when a signal ended it. */
