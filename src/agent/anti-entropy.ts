@@ -25,6 +25,8 @@ const retryMs = 3_000;
 const retryMsMax = 15_000;
 /** After a change among the servers, at random up to this, so that not all agents come at once (ms). */
 const serversChangedMs = 3_000;
+/** Who registers may look up at once what a server that answers has; one that is silent holds nobody up for longer (ms). */
+const answerWaitMs = 2_000;
 /** Up to so many members what is random is not stretched; beyond, it grows by one for each doubling. */
 const scaleThreshold = 128;
 
@@ -58,7 +60,6 @@ export class AntiEntropy {
   readonly #random: Random;
   readonly #logger: Logger;
   readonly #acl: SyncTokens | undefined;
-  readonly #answersWait: boolean;
   readonly #memberCount: () => number;
   #nodeInfoInSync = false;
   /** Counts changes of the node's info. */
@@ -90,8 +91,6 @@ export class AntiEntropy {
     readonly logger: Logger;
     /** What calls are made with where a registration brought no token; without it none. */
     readonly acl?: SyncTokens;
-    /** Whether who registers waits until the catalog has it: only where nothing but memory stands between. */
-    readonly answersWait: boolean;
     /** Members of the LAN pool. */
     readonly memberCount: () => number;
   }) {
@@ -102,7 +101,6 @@ export class AntiEntropy {
     this.#random = dependencies.random;
     this.#logger = dependencies.logger;
     this.#acl = dependencies.acl;
-    this.#answersWait = dependencies.answersWait;
     this.#memberCount = dependencies.memberCount;
   }
 
@@ -156,10 +154,17 @@ export class AntiEntropy {
     return this.#run();
   }
 
-  /** {@link syncChanges}, for whose answer a user waits: a network is not waited for. */
-  settled(): Promise<void> {
+  /** {@link syncChanges}, for whose answer a user waits: as long as servers answer, and for a moment where they do not. */
+  async settled(): Promise<void> {
     const sent = this.syncChanges();
-    return this.#answersWait ? sent : Promise.resolve();
+    if (this.#failures > 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#clock.after(answerWaitMs, resolve);
+      void sent.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
   }
 
   get #idle(): boolean {

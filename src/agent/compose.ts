@@ -449,7 +449,6 @@ class RunningAgent {
       clock,
       random,
       logger,
-      answersWait: config.devMode,
       acl: {
         user: () => tokens.user,
         agent: () => tokens.agent,

@@ -39,10 +39,10 @@ export function createLocalBackend(state: LocalState, registry: Registry): Regis
       });
     },
     async deregister(serviceId: string) {
-      await registry.deregisterService(serviceId);
+      await registry.deregisterService(serviceId, 'registrator');
     },
     async setCheckStatus(checkId: string, status: CheckStatus, output: string) {
-      await registry.updateTtlCheck(checkId, status, output);
+      await registry.updateTtlCheck(checkId, status, output, 'registrator');
     },
   };
 }

@@ -133,9 +133,15 @@ export class Registry {
       () => undefined,
       (error: unknown) => error,
     );
-    await this.#antiEntropy.settled();
+    await this.#told(origin);
     if (failure === undefined || (failure instanceof PersistenceError && origin === 'registrator')) return;
     throw failure instanceof PersistenceError ? new AgentRequestError(500, failure.message) : failure;
+  }
+
+  /** The registrator does not wait for servers: its next container would wait with it. */
+  async #told(origin: Origin): Promise<void> {
+    if (origin === 'registrator') this.#antiEntropy.trigger();
+    else await this.#antiEntropy.settled();
   }
 
   async #apply(
@@ -218,12 +224,12 @@ export class Registry {
   }
 
   /** Removes a service with its checks and its sidecar. @returns false when it is unknown. */
-  async deregisterService(id: string): Promise<boolean> {
+  async deregisterService(id: string, origin: Origin = 'api'): Promise<boolean> {
     const known = this.#state.services.has(id);
     const sidecarId = sidecarIdOf(id);
     const hasSidecar = this.#state.serviceRecords.get(sidecarId)?.LocallyRegisteredAsSidecar === true;
     await this.#saved(
-      'api',
+      origin,
       Promise.all([this.#dropService(id), hasSidecar ? this.#dropService(sidecarId) : undefined]),
     );
     return known;
@@ -268,7 +274,7 @@ export class Registry {
   }
 
   /** @throws AgentRequestError when the check is unknown or of another type. */
-  async updateTtlCheck(id: string, status: CheckStatus, output: string): Promise<void> {
+  async updateTtlCheck(id: string, status: CheckStatus, output: string, origin: Origin = 'api'): Promise<void> {
     try {
       this.#checks.updateTtl(id, status, output);
     } catch (error) {
@@ -280,7 +286,7 @@ export class Registry {
     if (check && expiresAtMs !== undefined) {
       await this.#persistence?.saveTtlState(id, { status, output: check.Output, expiresAtMs });
     }
-    await this.#antiEntropy.settled();
+    await this.#told(origin);
   }
 
   /** @throws AgentRequestError (404) for an unknown service. */

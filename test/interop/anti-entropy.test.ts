@@ -74,7 +74,6 @@ function openAgent(world: RoutedWorld, identity: NodeIdentity, settings: Setting
     random,
     logger,
     acl: { user: () => tokens.user, agent: () => tokens.agent, accessorOf: async () => 'some accessor' },
-    answersWait: false,
     memberCount: () => 3,
   });
   holder.sync = sync;

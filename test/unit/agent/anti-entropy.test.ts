@@ -106,7 +106,6 @@ function setUp(checkUpdateIntervalMs = 0, parts: Partial<ConstructorParameters<t
     clock,
     random,
     logger,
-    answersWait: true,
     memberCount: () => 1,
     ...parts,
   });
@@ -422,22 +421,40 @@ describe('anti-entropy', () => {
     expect([...servers.services.keys()]).toEqual(['web-1']);
   });
 
-  test('who registers waits for servers only where they are this process', async () => {
-    for (const answersWait of [true, false]) {
-      const { clock, servers, antiEntropy, addService } = setUp(0, { answersWait });
-      antiEntropy.start();
-      await clock.advance(1);
-      let release = (): void => undefined;
-      servers.beforeAnswer = () => new Promise((resolve) => (release = resolve));
-      addService('web-1');
-      let settled = false;
-      void antiEntropy.settled().then(() => (settled = true));
-      await clock.advance(1_000);
-      expect(settled).toBe(!answersWait);
-      release();
-      await clock.advance(1);
-      expect(settled).toBe(true);
-    }
+  test('who registers waits until servers have it, and not for servers that are silent or gone', async () => {
+    const { clock, servers, antiEntropy, addService } = setUp();
+    antiEntropy.start();
+    await clock.advance(1);
+    const settled = (id: string) => {
+      const seen = { done: false };
+      addService(id);
+      void antiEntropy.settled().then(() => (seen.done = true));
+      return seen;
+    };
+    let release = (): void => undefined;
+    servers.beforeAnswer = () => new Promise((resolve) => (release = resolve));
+    const heard = settled('web-1');
+    await clock.advance(1_000);
+    expect(heard.done).toBe(false);
+    release();
+    await clock.advance(0);
+    expect(heard.done).toBe(true);
+
+    const unheard = settled('web-2');
+    await clock.advance(1_999);
+    expect(unheard.done).toBe(false);
+    await clock.advance(1);
+    expect(unheard.done).toBe(true);
+
+    servers.down = true;
+    release();
+    servers.beforeAnswer = async () => undefined;
+    settled('web-3');
+    await clock.advance(0);
+    servers.beforeAnswer = () => new Promise(() => undefined);
+    const gone = settled('web-4');
+    await clock.advance(0);
+    expect(gone.done).toBe(true);
   });
 
   test('after the stop nothing is sent or told', async () => {

@@ -72,7 +72,6 @@ function build(clock: VirtualClock, files: MemoryFiles) {
     clock,
     random,
     logger: silentLogger,
-    answersWait: true,
     memberCount: () => 1,
   });
   holder.sync = () => antiEntropy.trigger();
