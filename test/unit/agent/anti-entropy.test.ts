@@ -451,6 +451,7 @@ describe('anti-entropy', () => {
     servers.beforeAnswer = async () => undefined;
     settled('web-3');
     await clock.advance(0);
+    servers.down = false;
     servers.beforeAnswer = () => new Promise(() => undefined);
     const gone = settled('web-4');
     await clock.advance(0);
