@@ -432,8 +432,9 @@ export class AntiEntropy {
    * nothing if it hears the same.
    */
   async #refused(key: string, what: string, fields: Fields, refusal: CallError, token: string): Promise<void> {
-    const known = this.#refusals.get(key) === refusal.message;
-    this.#refusals.set(key, refusal.message);
+    const reason = refusal.message.replace(passedOn, '');
+    const known = this.#refusals.get(key) === reason;
+    this.#refusals.set(key, reason);
     const accessorID = isBlocked(refusal) ? ((await this.#acl?.accessorOf(token)) ?? '') : undefined;
     const [text, more] =
       accessorID === undefined ? [`${what} failed.`, { error: refusal }] : [`${what} blocked by ACLs`, { accessorID }];
@@ -452,6 +453,9 @@ export class AntiEntropy {
 
 /** Of a check whose service the servers do not have. */
 const missingService = 'Missing service registration';
+
+/** Put before a refusal by each who passed it on: more of them when the server that is asked has ceased to lead. */
+const passedOn = /^(?:rpc error making call: )+/;
 
 function isBlocked({ message }: CallError): boolean {
   return message.includes('Permission denied') || message.includes('ACL not found');

@@ -333,6 +333,12 @@ describe('anti-entropy', () => {
     expect(tries()).toBe(1);
     await clock.advance(600_000);
     expect(tries()).toBeGreaterThan(4);
+    // The same by way of a server that does not lead.
+    servers.refuse = (_, { Service }) =>
+      (Service as NodeService | undefined)?.ID === 'bad'
+        ? 'rpc error making call: rpc error making call: Invalid service address'
+        : undefined;
+    await clock.advance(130_000);
     expect(lines.filter((line) => line.startsWith('WARN'))).toEqual([
       'WARN Service registration failed. service=bad error=CallError: rpc error making call: Invalid service address',
     ]);
