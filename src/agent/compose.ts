@@ -87,7 +87,7 @@ import { RemoteExec } from './remote-exec.ts';
 import { RetryJoin } from './retry-join.ts';
 import { openServerSide } from './server-side.ts';
 import { SignalHandler } from './signals.ts';
-import { readTlsFiles } from './tls-files.ts';
+import { readTlsFiles, type TlsFiles } from './tls-files.ts';
 import { AgentTokens } from './tokens.ts';
 import { UserEvents } from './user-events.ts';
 import { portolanRevision, portolanVersion } from './version.ts';
@@ -156,6 +156,46 @@ export async function runAgent(argv: readonly string[], io: AgentIo): Promise<nu
   }
 }
 
+/** What runs, by name: who starts and stops it needs to know it. */
+interface Parts {
+  readonly nodeId: string;
+  readonly nodeAddress: string;
+  readonly advertised: AdvertisedAddress;
+  /** Whether settings decide about the address of published ports, so that it never changes. */
+  readonly isAddressGiven: boolean;
+  readonly telemetry: Telemetry;
+  readonly tokens: AgentTokens;
+  readonly side: ClusterSide;
+  readonly membership: Membership;
+  readonly cache: AgentCache;
+  readonly state: LocalState;
+  readonly sync: AntiEntropy;
+  readonly coordinateReports: CoordinateReports;
+  readonly registry: Registry;
+  readonly registrators: readonly Registrator[];
+  readonly remoteExec: RemoteExec;
+  readonly watches: Watches;
+  readonly http: ReturnType<typeof createHttpServer>;
+  readonly dns: ReturnType<typeof createDnsServer>;
+  readonly signals: SignalHandler;
+  readonly joins: readonly RetryJoin[];
+  /** Tells the supervisor that others can count on us. */
+  ready(): Promise<void>;
+}
+
+interface Addresses {
+  readonly facts: EnvironmentFacts;
+  readonly nodeAddress: string;
+  readonly advertised: AdvertisedAddress;
+  readonly isAddressGiven: boolean;
+  readonly probes: ReturnType<typeof createProbePorts>;
+}
+
+interface Telemetry {
+  readonly system: ReturnType<typeof createMetrics>;
+  stop(): void;
+}
+
 interface StatsdConnection {
   readonly outlet: ReturnType<typeof createStatsdOutlet>;
   close(): void;
@@ -171,10 +211,17 @@ class RunningAgent {
   readonly #random = new SystemRandom();
   readonly #log: LogSystem;
   readonly #logger: Logger;
+  /** As read at the start or at the last reload. */
+  #tlsFiles: TlsFiles;
   #exit: (code: number) => void = () => undefined;
   readonly #exited: Promise<number>;
   /** What has not been started by now never is. */
   #ending = false;
+  /** Whether others know us. */
+  #isMember = false;
+  #goodbye: Promise<void> | undefined;
+  /** Written by this agent. */
+  #pidFile: string | undefined;
 
   constructor(loaded: LoadedConfig, read: () => LoadedConfig, io: AgentIo) {
     this.#io = io;
@@ -205,66 +252,68 @@ class RunningAgent {
           }),
     });
     this.#logger = this.#log.logger;
+    this.#tlsFiles = readTlsFiles(loaded.config);
   }
 
+  /** Starts everything, waits for the end and stops it. @returns the exit code */
   async run(): Promise<number> {
+    const parts = await this.#assemble();
+    const { signals, advertised, registrators } = parts;
+    const config = this.#config;
+    this.#banner(parts.nodeId, parts.nodeAddress, advertised.current);
+    for (const warning of this.#warnings) this.#logger.warn(warning);
+    const isServiceAddress = registrators.length > 0 && !config.registrator.internal;
+    for (const { text, fix } of isServiceAddress ? advertised.current.warnings : []) this.#logger.warn(text, { fix });
+    const letSignalsGo = this.#onSignals(signals);
+    const close = (): void => {
+      letSignalsGo();
+      this.#log.close();
+    };
+    try {
+      // Servers that do not answer keep a step waiting; a signal does not wait for it.
+      await Promise.race([this.#start(parts), this.#exited]);
+    } catch (error) {
+      if (!this.#ending) {
+        this.#logger.error('Error starting agent', { error });
+        await this.#shutDown(parts, 'stop');
+        close();
+        return 1;
+      }
+    }
+    if (!this.#ending) {
+      parts.watches.replace(config.watches);
+      for (const registrator of registrators) registrator.start();
+      if (registrators.length > 0 && !parts.isAddressGiven) advertised.start();
+      if (!config.log.json) this.#io.stdout.write('==> Portolan agent running!\n');
+      for (const join of parts.joins) join.start();
+      // Who has nobody to join is ready as it is.
+      if (isAlone(config)) await parts.ready();
+    }
+
+    const code = await this.#exited;
+    if (!signals.left) await this.#shutDown(parts, 'stop');
+    this.#logger.info('Exit code', { code });
+    close();
+    return code;
+  }
+
+  /** Makes every part and tells each of those it needs; nothing runs yet. */
+  async #assemble(): Promise<Parts> {
     const config = this.#config;
     const clock = this.#clock;
     const random = this.#random;
     const logger = this.#logger;
-    const { bind, advertise } = config.addresses;
-    const { serfLan, serfWan, server: serverPort } = config.ports;
-
-    const runtime = startRuntimeMetrics();
-    const { metricsPrefix, disableHostname, allowedPrefixes, blockedPrefixes, filterDefault, prometheusRetentionMs } =
-      config.telemetry;
-    const statsd = this.#openStatsd();
-    const metricsSystem = createMetrics({
-      clock,
-      prefix: metricsPrefix,
-      // As the peer: host names only where metrics of several hosts come together.
-      hostName: disableHostname || (statsd.length === 0 && prometheusRetentionMs <= 0) ? null : hostname(),
-      prefixFilter: [...allowedPrefixes.map((name) => `+${name}`), ...blockedPrefixes.map((name) => `-${name}`)],
-      filterDefault,
-      prometheusRetentionMs,
-      outlets: statsd.map(({ outlet }) => outlet),
-      collect: runtime.collect,
-      prometheusProcess: runtime.prometheusProcess,
-    });
-    const { metrics } = metricsSystem;
+    const telemetry = this.#openTelemetry();
+    const { metrics } = telemetry.system;
 
     const files = config.dataDir === null ? undefined : await openDataDirectory(config.dataDir);
     const hostId = config.disableHostNodeId ? undefined : await readHostId();
     const nodeId = await resolveNodeId(config.nodeId ?? '', files, random, hostId);
 
     const engines = this.#engines(metrics);
-    const ports = { serfLan, serfWan, server: serverPort };
-    const nodeSettings = { advertiseAddr: advertise, bindAddr: bind, ports };
-    // The address of published ports is the host's, also when this node itself only listens on loopback (-dev).
-    // Whether gossip is published says nothing about theirs.
-    const serviceSettings = {
-      ...nodeSettings,
-      ...(config.devMode && advertise === null ? { bindAddr: '0.0.0.0' } : {}),
-      ports: { serfLan: 0, serfWan: 0, server: 0 },
-    };
-    const isAddressGiven = isDecidedBySettings(serviceSettings, definedOnly(this.#io.env));
-    const probes = createProbePorts(clock, engines[0] ?? null);
-    const look = (): Promise<EnvironmentFacts> =>
-      collectFacts(probes, { decided: isAddressGiven, metadata: 'auto', gossipPort: serfLan });
-    const facts = await look();
-    const nodeDecision = decideAdvertise(facts, nodeSettings);
-    const advertised = new AdvertisedAddress({
-      first: decideAdvertise(facts, serviceSettings),
-      decide: async () => decideAdvertise(await look(), serviceSettings),
-      clock,
-      logger,
-      onChange: () => {
-        for (const registrator of registrators) registrator.reconcile();
-      },
+    const { facts, nodeAddress, advertised, isAddressGiven, probes } = await this.#findAddresses(engines[0], () => {
+      for (const registrator of registrators) registrator.reconcile();
     });
-    const serviceDecision = advertised.current;
-    if (nodeDecision.address === null) throw new Error(nodeDecision.error ?? 'no address to advertise');
-    const nodeAddress = nodeDecision.address;
 
     const nodeMeta = (): Readonly<Record<string, string>> => ({
       ...this.#config.nodeMeta,
@@ -275,11 +324,10 @@ class RunningAgent {
       files: config.acl.enableTokenPersistence ? files : undefined,
       logger: logger.named('agent'),
     });
-    let tlsFiles = readTlsFiles(config);
     const tlsSettings = {
       identity: () => {
-        const ca = [...tlsFiles.ca, ...side.trustedRoots()].join('\n');
-        const own = { ca, cert: tlsFiles.cert, key: tlsFiles.key };
+        const ca = [...this.#tlsFiles.ca, ...side.trustedRoots()].join('\n');
+        const own = { ca, cert: this.#tlsFiles.cert, key: this.#tlsFiles.key };
         const signed = autoEncrypt?.identity;
         return signed === undefined ? own : { ...signed, ca: `${own.ca}\n${signed.ca}` };
       },
@@ -326,8 +374,8 @@ class RunningAgent {
           streams,
           http: requestOverHttp,
           files: config.devMode ? undefined : files,
-          tls: { client: tlsClient, server: tlsFiles.cert === '' ? null : createTlsServer(tlsSettings) },
-          ca: tlsFiles.ca,
+          tls: { client: tlsClient, server: this.#tlsFiles.cert === '' ? null : createTlsServer(tlsSettings) },
+          ca: this.#tlsFiles.ca,
           disk: config.devMode || config.dataDir === null ? undefined : nodeDisk(config.dataDir),
           onFailure: fail,
         })
@@ -482,57 +530,6 @@ class RunningAgent {
     });
     const registrators = this.#registrators(engines, facts, advertised, createLocalBackend(state, registry), metrics);
 
-    /** Whether others know us. */
-    let isMember = false;
-    /** What acts by itself comes to rest, and others hear that we go. */
-    const sayGoodbye = async (mode: 'leave' | 'stop'): Promise<void> => {
-      const services = mode === 'leave' && !config.registrator.leaveServices ? 'deregister-all' : 'leave-services';
-      advertised.stop();
-      watches.stop();
-      remoteExec.stop();
-      await Promise.all(registrators.map((registrator) => registrator.stop(services)));
-      sync.stop();
-      coordinateReports.stop();
-      for (const join of joins) join.stop();
-      if (mode === 'stop' || !isMember) return;
-      await side.prepareLeave();
-      await membership.leave();
-      await side.finishLeave();
-    };
-    let goodbye: Promise<void> | undefined;
-    const shutDown = async (mode: 'leave' | 'stop'): Promise<void> => {
-      this.#ending = true;
-      logger.info('Requesting shutdown');
-      await (goodbye ??= sayGoodbye(mode));
-      // Together: each has a limit of its own, and a supervisor does not wait for their sum.
-      await Promise.all([registry.stop(), dns.stop(), http.stop(), membership.shutdown()]);
-      cache.stop();
-      await side.stop();
-      logger.info('shutdown complete');
-      metricsSystem.stop();
-      runtime.stop();
-      for (const connection of statsd) connection.close();
-      if (config.pidFile !== '') await rm(config.pidFile, { force: true });
-    };
-    const reload = async (): Promise<void> => {
-      const next = this.#readConfig();
-      const problem = logLevelProblem(next.config.log.level);
-      if (problem !== null) throw new ConfigError(problem);
-      const nextHttp = httpOptions(next.config);
-      const nextTls = readTlsFiles(next.config);
-      for (const warning of next.warnings) logger.warn(warning);
-      await registry.replaceFileDefinitions(next.config.services, next.config.checks);
-      const metaChanged = JSON.stringify(next.config.nodeMeta) !== JSON.stringify(this.#config.nodeMeta);
-      this.#config = next.config;
-      this.#log.setLevel(logLevelOf(next.config.log.level));
-      state.setOptions(localStateOptions(next.config));
-      tokens.configure(tokensOf(next.config));
-      tlsFiles = nextTls;
-      await dns.reload(dnsOptions(next.config));
-      http.reload(nextHttp);
-      watches.replace(next.config.watches);
-      if (metaChanged) sync.nodeInfoChanged();
-    };
     const agent = new Agent(
       {
         nodeName: config.nodeName,
@@ -554,14 +551,14 @@ class RunningAgent {
         debugConfig: () => debugConfig(config),
         nodeMeta,
         clusterStats: () => side.stats(),
-        metrics: metricsSystem.snapshot,
-        prometheusMetrics: metricsSystem.prometheus,
+        metrics: telemetry.system.snapshot,
+        prometheusMetrics: telemetry.system.prometheus,
         subscribeLog: this.#log.subscribe,
-        reload,
+        reload: () => this.#reload(parts),
         leave: async () => {
           signals.leave();
           // The answer says that the others know; its listener waits for it before it closes.
-          await goodbye;
+          await this.#goodbye;
         },
       },
     );
@@ -598,8 +595,8 @@ class RunningAgent {
       clock,
       policy: { skipLeaveOnInterrupt: config.skipLeaveOnInterrupt, leaveOnTerminate: config.leaveOnTerminate },
       actions: {
-        reload,
-        leave: () => shutDown('leave'),
+        reload: () => this.#reload(parts),
+        leave: () => this.#shutDown(parts, 'leave'),
         exit: (code) => this.#exit(code),
         abort: (code) => {
           this.#log.close();
@@ -608,35 +605,43 @@ class RunningAgent {
       },
     });
 
-    const retryJoin = (cluster: 'LAN' | 'WAN', entries: readonly string[], intervalMs: number, retriesMax: number) =>
-      new RetryJoin({
-        cluster,
-        entries,
-        intervalMs,
-        retriesMax,
-        discover,
-        join: (addresses) => membership.join(addresses, { wan: cluster === 'WAN' }),
-        onExhausted: () => this.#exit(1),
-        clock,
-        logger,
-      });
-    const { retry, retryIntervalMs, retryMax, retryWan, retryIntervalWanMs, retryMaxWan } = config.join;
-    const joins = [
-      retryJoin('LAN', retry, retryIntervalMs, retryMax),
-      ...(membership.wan === undefined ? [] : [retryJoin('WAN', retryWan, retryIntervalWanMs, retryMaxWan)]),
-    ];
+    const parts: Parts = {
+      nodeId,
+      nodeAddress,
+      telemetry,
+      tokens,
+      side,
+      membership,
+      cache,
+      state,
+      sync,
+      coordinateReports,
+      registry,
+      remoteExec,
+      watches,
+      http,
+      dns,
+      signals,
+      joins: this.#retryJoins(membership, discover),
+      registrators,
+      advertised,
+      isAddressGiven,
+      ready,
+    };
+    return parts;
+  }
 
-    this.#banner(nodeId, nodeAddress, serviceDecision);
-    for (const warning of this.#warnings) logger.warn(warning);
-    const isServiceAddress = registrators.length > 0 && !config.registrator.internal;
-    for (const { text, fix } of isServiceAddress ? serviceDecision.warnings : []) logger.warn(text, { fix });
-    const onSignal = this.#onSignals(signals);
-    const startUp: readonly (() => Promise<void> | void)[] = [
+  /** One part after the other: each finds what it needs at work. */
+  async #start(parts: Parts): Promise<void> {
+    const { tokens, side, membership, registry, sync, coordinateReports, dns, http } = parts;
+    const config = this.#config;
+    const logger = this.#logger;
+    const steps: readonly (() => Promise<void> | void)[] = [
       () => tokens.load(),
       () => side.prepare(),
       async () => {
         await membership.start();
-        isMember = true;
+        this.#isMember = true;
       },
       () => side.start(),
       () => registry.replaceFileDefinitions(config.services, config.checks),
@@ -650,6 +655,7 @@ class RunningAgent {
         if (config.pidFile === '') return;
         await mkdir(dirname(config.pidFile), { recursive: true });
         await writeFile(config.pidFile, String(process.pid));
+        this.#pidFile = config.pidFile;
       },
       async () => {
         for (const { host, port } of await dns.start(dnsAddresses(config))) {
@@ -667,41 +673,62 @@ class RunningAgent {
       },
       () => this.#startJoins(membership),
     ];
-    try {
-      // Servers that do not answer keep a step waiting; a signal does not wait for it.
-      await Promise.race([this.#oneByOne(startUp), this.#exited]);
-    } catch (error) {
-      if (!this.#ending) {
-        logger.error('Error starting agent', { error });
-        await shutDown('stop');
-        onSignal();
-        this.#log.close();
-        return 1;
-      }
-    }
-    if (!this.#ending) {
-      watches.replace(config.watches);
-      for (const registrator of registrators) registrator.start();
-      if (registrators.length > 0 && !isAddressGiven) advertised.start();
-      if (!config.log.json) this.#io.stdout.write('==> Portolan agent running!\n');
-      for (const join of joins) join.start();
-      // Who has nobody to join is ready as it is.
-      if (isAlone(config)) await ready();
-    }
-
-    const code = await this.#exited;
-    if (!signals.left) await shutDown('stop');
-    logger.info('Exit code', { code });
-    onSignal();
-    this.#log.close();
-    return code;
-  }
-
-  async #oneByOne(steps: readonly (() => Promise<void> | void)[]): Promise<void> {
     for (const step of steps) {
       if (this.#ending) return;
       await step();
     }
+  }
+
+  /** What acts by itself comes to rest, and others hear that we go. */
+  async #sayGoodbye(parts: Parts, mode: 'leave' | 'stop'): Promise<void> {
+    const { advertised, watches, remoteExec, registrators, sync, coordinateReports, joins, side, membership } = parts;
+    const services = mode === 'leave' && !this.#config.registrator.leaveServices ? 'deregister-all' : 'leave-services';
+    advertised.stop();
+    watches.stop();
+    remoteExec.stop();
+    await Promise.all(registrators.map((registrator) => registrator.stop(services)));
+    sync.stop();
+    coordinateReports.stop();
+    for (const join of joins) join.stop();
+    if (mode === 'stop' || !this.#isMember) return;
+    await side.prepareLeave();
+    await membership.leave();
+    await side.finishLeave();
+  }
+
+  async #shutDown(parts: Parts, mode: 'leave' | 'stop'): Promise<void> {
+    const { registry, dns, http, membership, cache, side, telemetry } = parts;
+    this.#ending = true;
+    this.#logger.info('Requesting shutdown');
+    await (this.#goodbye ??= this.#sayGoodbye(parts, mode));
+    // Together: each has a limit of its own, and a supervisor does not wait for their sum.
+    await Promise.all([registry.stop(), dns.stop(), http.stop(), membership.shutdown()]);
+    cache.stop();
+    await side.stop();
+    this.#logger.info('shutdown complete');
+    telemetry.stop();
+    if (this.#pidFile !== undefined) await rm(this.#pidFile, { force: true });
+  }
+
+  /** Takes what may change in the configuration. @throws ConfigError before anything is touched */
+  async #reload({ registry, state, tokens, dns, http, watches, sync }: Parts): Promise<void> {
+    const { config: next, warnings } = this.#readConfig();
+    const problem = logLevelProblem(next.log.level);
+    if (problem !== null) throw new ConfigError(problem);
+    const nextHttp = httpOptions(next);
+    const nextTls = readTlsFiles(next);
+    for (const warning of warnings) this.#logger.warn(warning);
+    await registry.replaceFileDefinitions(next.services, next.checks);
+    const metaChanged = JSON.stringify(next.nodeMeta) !== JSON.stringify(this.#config.nodeMeta);
+    this.#config = next;
+    this.#log.setLevel(logLevelOf(next.log.level));
+    state.setOptions(localStateOptions(next));
+    tokens.configure(tokensOf(next));
+    this.#tlsFiles = nextTls;
+    await dns.reload(dnsOptions(next));
+    http.reload(nextHttp);
+    watches.replace(next.watches);
+    if (metaChanged) sync.nodeInfoChanged();
   }
 
   /** `-join` and `-join-wan`: one attempt, without which there is no agent. @throws Error when it fails. */
@@ -719,6 +746,55 @@ class RunningAgent {
         this.#io.stdout.write(`    Join completed. Synced with ${joined} initial agents\n`);
       }
     }
+  }
+
+  /** `retry_join` of both pools, not started yet. */
+  #retryJoins(membership: Membership, discover: (entry: string) => Promise<readonly string[]>): readonly RetryJoin[] {
+    const retryJoin = (cluster: 'LAN' | 'WAN', entries: readonly string[], intervalMs: number, retriesMax: number) =>
+      new RetryJoin({
+        cluster,
+        entries,
+        intervalMs,
+        retriesMax,
+        discover,
+        join: (addresses) => membership.join(addresses, { wan: cluster === 'WAN' }),
+        onExhausted: () => this.#exit(1),
+        clock: this.#clock,
+        logger: this.#logger,
+      });
+    const { retry, retryIntervalMs, retryMax, retryWan, retryIntervalWanMs, retryMaxWan } = this.#config.join;
+    return [
+      retryJoin('LAN', retry, retryIntervalMs, retryMax),
+      ...(membership.wan === undefined ? [] : [retryJoin('WAN', retryWan, retryIntervalWanMs, retryMaxWan)]),
+    ];
+  }
+
+  /** Where figures go: kept for whoever asks, and sent where the configuration says. */
+  #openTelemetry(): Telemetry {
+    const { metricsPrefix, disableHostname, allowedPrefixes, blockedPrefixes, filterDefault, prometheusRetentionMs } =
+      this.#config.telemetry;
+    const runtime = startRuntimeMetrics();
+    const statsd = this.#openStatsd();
+    const system = createMetrics({
+      clock: this.#clock,
+      prefix: metricsPrefix,
+      // As the peer: host names only where metrics of several hosts come together.
+      hostName: disableHostname || (statsd.length === 0 && prometheusRetentionMs <= 0) ? null : hostname(),
+      prefixFilter: [...allowedPrefixes.map((name) => `+${name}`), ...blockedPrefixes.map((name) => `-${name}`)],
+      filterDefault,
+      prometheusRetentionMs,
+      outlets: statsd.map(({ outlet }) => outlet),
+      collect: runtime.collect,
+      prometheusProcess: runtime.prometheusProcess,
+    });
+    return {
+      system,
+      stop: () => {
+        system.stop();
+        runtime.stop();
+        for (const connection of statsd) connection.close();
+      },
+    };
   }
 
   #openStatsd(): readonly StatsdConnection[] {
@@ -742,6 +818,40 @@ class RunningAgent {
       ...open(statsiteAddress, openStatsiteSocket),
       ...open(dogstatsdAddress, openStatsdSocket, dogstatsdTags),
     ];
+  }
+
+  /**
+   * What this host knows about itself, and the addresses that follow: this node's, and that of published ports.
+   * @param onChange the latter is another one.
+   * @throws Error when no address can be found, with what to set
+   */
+  async #findAddresses(engine: DockerEngine | undefined, onChange: () => void): Promise<Addresses> {
+    const config = this.#config;
+    const { bind, advertise } = config.addresses;
+    const { serfLan, serfWan, server } = config.ports;
+    const nodeSettings = { advertiseAddr: advertise, bindAddr: bind, ports: { serfLan, serfWan, server } };
+    // The address of published ports is the host's, also when this node itself only listens on loopback (-dev).
+    // Whether gossip is published says nothing about theirs.
+    const serviceSettings = {
+      ...nodeSettings,
+      ...(config.devMode && advertise === null ? { bindAddr: '0.0.0.0' } : {}),
+      ports: { serfLan: 0, serfWan: 0, server: 0 },
+    };
+    const isAddressGiven = isDecidedBySettings(serviceSettings, definedOnly(this.#io.env));
+    const probes = createProbePorts(this.#clock, engine ?? null);
+    const look = (): Promise<EnvironmentFacts> =>
+      collectFacts(probes, { decided: isAddressGiven, metadata: 'auto', gossipPort: serfLan });
+    const facts = await look();
+    const { address: nodeAddress, error } = decideAdvertise(facts, nodeSettings);
+    const advertised = new AdvertisedAddress({
+      first: decideAdvertise(facts, serviceSettings),
+      decide: async () => decideAdvertise(await look(), serviceSettings),
+      clock: this.#clock,
+      logger: this.#logger,
+      onChange,
+    });
+    if (nodeAddress === null) throw new Error(error ?? 'no address to advertise');
+    return { facts, nodeAddress, advertised, isAddressGiven, probes };
   }
 
   #engines(metrics: Metrics): readonly DockerEngine[] {
