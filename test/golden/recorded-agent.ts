@@ -2,9 +2,9 @@
 // (reference/agent.md §1.7), a folder with the files that command lines name, and the comparison with what was recorded.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { freePort } from '../helpers/free-ports.mjs';
 import type { Capture } from './cli-capture.ts';
 
 export const program = resolve(import.meta.dirname, '../../dist/portolan.js');
@@ -20,14 +20,6 @@ export interface Outcome {
   readonly exit: number;
   readonly stdout: string;
   readonly stderr: string;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => void server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 export class RecordedAgent {
