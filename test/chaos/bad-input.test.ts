@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../src/sim/seeded-random.ts';
 import { AgentProcess } from '../helpers/agent-process.ts';
+import { seedOr } from '../helpers/settings.ts';
 
 const bundle = resolve(import.meta.dirname, '../../dist/portolan.js');
 const directory = mkdtempSync(join(tmpdir(), 'portolan-bad-'));
@@ -126,7 +127,7 @@ describe('requests that cannot be right', () => {
   });
 
   test('1 MB of garbage to DNS, over UDP and TCP', async () => {
-    const random = new SeededRandom(Number(process.env['SEED'] ?? 5));
+    const random = new SeededRandom(seedOr(5));
     const socket = createSocket('udp4');
     for (let sent = 0; sent < 1 << 20;) {
       const packet = random.bytes(1 + Math.floor(random.next() * 4_000));
@@ -139,7 +140,7 @@ describe('requests that cannot be right', () => {
   });
 
   test('garbage and an endless head to HTTP', async () => {
-    const random = new SeededRandom(Number(process.env['SEED'] ?? 6));
+    const random = new SeededRandom(seedOr(6));
     await raw(ports.http, random.bytes(100_000));
     await raw(ports.http, Buffer.from(`GET / HTTP/1.1\r\nX: ${'y'.repeat(2 << 20)}`));
     await stillWhole();

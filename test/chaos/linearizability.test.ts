@@ -6,13 +6,14 @@ import { Cluster, type Kind, type Member } from '../helpers/cluster.ts';
 import type { Random } from '../../src/ports/index.ts';
 import { SeededRandom } from '../../src/sim/seeded-random.ts';
 import { type Disk, Network } from '../helpers/namespaces.ts';
-import { clusterNeeds, countFrom, wantedKinds } from './support/cluster-kind.ts';
+import { countFrom, seedOr } from '../helpers/settings.ts';
+import { clusterNeeds, wantedKinds } from './support/cluster-kind.ts';
 import { createSession, playHistory } from './support/kv-clients.ts';
 import { kvModel, type KvOperation } from './support/kv-model.ts';
 import { checkHistory } from './support/linearizability.ts';
 
 const histories = countFrom('PORTOLAN_HISTORIES', 200);
-const seed = countFrom('PORTOLAN_SEED', 1 + (Date.now() % 1_000_000));
+const seed = seedOr(1 + (Date.now() % 1_000_000));
 /** Histories at the same time, each with keys of its own. */
 const atOnce = 5;
 const clients = 4;

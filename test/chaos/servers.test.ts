@@ -9,11 +9,12 @@ import { Cluster, type Kind, type Member, ports } from '../helpers/cluster.ts';
 import { Network } from '../helpers/namespaces.ts';
 import { recordsOfServer, saveSnapshot } from '../helpers/snapshot-records.ts';
 import { waitUntil } from '../helpers/wait.ts';
-import { clusterNeeds, countFrom, wantedKinds } from './support/cluster-kind.ts';
+import { countFrom, seedOr } from '../helpers/settings.ts';
+import { clusterNeeds, wantedKinds } from './support/cluster-kind.ts';
 import { WriteLoad } from './support/write-load.ts';
 
 const kills = countFrom('PORTOLAN_KILLS', 30);
-const seed = countFrom('PORTOLAN_SEED', 1 + (Date.now() % 1_000_000));
+const seed = seedOr(1 + (Date.now() % 1_000_000));
 /**
  * A server that was killed answers consistent reads again this long after its start (ms). What it waits for processors
  * that others use is not counted: three servers and the test share the machine, perhaps with more.

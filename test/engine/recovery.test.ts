@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SeededRandom } from '../../src/sim/seeded-random.ts';
 import { AgentProcess } from '../helpers/agent-process.ts';
+import { seedOr } from '../helpers/settings.ts';
 import { waitUntil } from '../helpers/wait.ts';
 import { engineSkipReason, startEngine, type TestEngine } from './support/dockerd.ts';
 
@@ -96,7 +97,7 @@ describe.skipIf(skip)('the catalog equals the engine', () => {
   }
 
   test('after kill -9 of the agent at random moments while 50 containers start, stop and restart', async () => {
-    const random = new SeededRandom(Number(process.env['SEED'] ?? 11));
+    const random = new SeededRandom(seedOr(11));
     const list = names(50, 'churn');
     await startAll(list);
     await agree(settleLimitMs);
@@ -125,7 +126,7 @@ describe.skipIf(skip)('the catalog equals the engine', () => {
   }, 300_000);
 
   test('after 500 random restarts of those', async () => {
-    const random = new SeededRandom(Number(process.env['SEED'] ?? 12));
+    const random = new SeededRandom(seedOr(12));
     const worker = async (): Promise<void> => {
       for (let done = 0; done < 125; done += 5) {
         const chosen = Array.from({ length: 5 }, () => `many${Math.floor(random.next() * 200)}`);

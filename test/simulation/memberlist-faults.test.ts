@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { suspicionMinMs } from '../../src/gossip/memberlist/index.ts';
 import { calmLink } from '../../src/sim/network.ts';
 import { Pool, type PoolMember, stateOf } from '../unit/gossip/memberlist/support.ts';
-import { forEachSeed, limitMs, seeds, seedsDefault, Watch } from './support/memberlist-runs.ts';
+import { forEachSeed, limitMs, seeds, seedsInCi, Watch } from './support/memberlist-runs.ts';
 
 test(
   'after partitions, crashes, restarts, stalls and leaves everyone agrees on who is there',
@@ -117,7 +117,7 @@ describe('a crash', () => {
       const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
       const meanMs = mean(firstSuspicionsMs);
       expect(Math.min(...firstSuspicionsMs)).toBeGreaterThan(500);
-      if (seeds.length < seedsDefault) return;
+      if (seeds.length < seedsInCi) return;
       // SWIM: a member is asked by somebody within e/(e-1) = 1.58 intervals on average, and the verdict takes one more.
       expect(meanMs).toBeLessThan(2_580);
       // In pools of six and more others confirm a suspicion, so that the shortest time is the rule.
@@ -145,7 +145,7 @@ describe('a crash', () => {
         if (isBelieved) believedRuns++;
       });
       // Rarely every telling of the suspicion falls into the cut, so that the victim learns of it with its death only.
-      if (seeds.length >= seedsDefault) expect(believedRuns / seeds.length).toBeLessThan(0.02);
+      if (seeds.length >= seedsInCi) expect(believedRuns / seeds.length).toBeLessThan(0.02);
     },
     limitMs,
   );

@@ -1,17 +1,15 @@
-// Clusters of servers under everything a seed can think of. PORTOLAN_SEEDS=1000 tries as many; PORTOLAN_SEED=n replays one.
+// Clusters of servers under everything a seed can think of. PORTOLAN_SEEDS=100000 tries as many; PORTOLAN_SEED=n replays
+// one.
 import { describe, expect, test } from 'vitest';
 import { RaftCluster, type RaftClusterOptions, RaftViolation } from '../../src/sim/raft-cluster.ts';
-
-const seedsDefault = 100;
+import { isOneSeed, seedsOf } from '../helpers/settings.ts';
 
 /** Kinds of cluster take turns with the seeds. */
 function optionsOf(seed: number): RaftClusterOptions {
   return { seed, preVote: seed % 3 === 0, members: seed % 2 === 0 ? 5 : 3 };
 }
 
-const only = process.env['PORTOLAN_SEED'];
-const count = Number(process.env['PORTOLAN_SEEDS'] ?? seedsDefault);
-const seeds = only === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(only)];
+const seeds = seedsOf({ byHand: 100, inCi: 1_000 });
 
 /** Each seed takes about 0.15 s; a slow machine may take many times that. */
 const timeoutMs = 60_000 + seeds.length * 2000;
@@ -25,7 +23,7 @@ describe('a cluster', () => {
         const report = await new RaftCluster(optionsOf(seed)).run();
         for (const [name, value] of Object.entries(report)) total[name] = (total[name] ?? 0) + value;
       }
-      if (only !== undefined) return;
+      if (isOneSeed) return;
       // Nothing is shown by a run in which nothing happened.
       const happened = Object.entries(total).filter(([, value]) => value >= seeds.length / 10);
       expect(happened.map(([name]) => name).sort()).toEqual(

@@ -1,14 +1,14 @@
 // Random days of a host: containers come and go, the engine and the backend fail, the registrator crashes. After a
-// quiet time the backend holds exactly what runs. A failure names its seed; `SEED=n` runs that one alone.
+// quiet time the backend holds exactly what runs. A failure names its seed; `PORTOLAN_SEED=n` runs that one alone.
 import { describe, expect, test } from 'vitest';
 import { createRegistrator, ownershipOf, type Registrator } from '../../src/registrator/index.ts';
 import { FakeEngine } from '../../src/sim/fake-engine.ts';
 import { SeededRandom } from '../../src/sim/seeded-random.ts';
 import { VirtualClock } from '../../src/sim/virtual-clock.ts';
+import { seedsOf } from '../helpers/settings.ts';
 import { FakeBackend, noMetrics, optionsOf, silentLogger } from '../unit/registrator/support.ts';
 
-const seeds =
-  process.env['SEED'] === undefined ? Array.from({ length: 350 }, (_, seed) => seed) : [Number(process.env['SEED'])];
+const seeds = seedsOf({ byHand: 350, inCi: 350 });
 const steps = 40;
 /** The slow timer's first tick is long after the end of the day. */
 const neverMs = 1e9;
@@ -194,7 +194,7 @@ describe('the registrator', () => {
         day.backend.down = false;
         day.backend.deaf = false;
         await day.clock.advance(quietMs);
-        const replay = `seed ${seed}; replay: SEED=${seed} npx vitest run test/simulation/registrator.test.ts\n${day.history.join('\n')}`;
+        const replay = `seed ${seed}; replay: PORTOLAN_SEED=${seed} npx vitest run test/simulation/registrator.test.ts\n${day.history.join('\n')}`;
         // Of two containers that ask for one SERVICE_ID only one can have it; the sum is checked by container and port.
         const shared = new Set(day.boxes.filter((box) => box.shared).map((box) => `${box.id} 80/tcp`));
         const alone = (lines: string[]): string[] =>

@@ -1,16 +1,13 @@
-// Pools of serf members on a simulated network. Every seed is another run; PORTOLAN_SEEDS=1000 runs more, SEED=n one. What
-// SWIM guarantees is simulated with a thousand seeds in memberlist.test.ts and memberlist-faults.test.ts.
+// Pools of serf members on a simulated network. Every seed is another run; PORTOLAN_SEEDS=1000 runs more, PORTOLAN_SEED=n
+// one. What SWIM guarantees is simulated with a thousand seeds in memberlist.test.ts and memberlist-faults.test.ts.
 import { describe, expect, test } from 'vitest';
 import { Keyring, type KeyResult } from '../../src/gossip/index.ts';
 import { memberStatus } from '../../src/model/index.ts';
 import type { LinkConditions } from '../../src/sim/network.ts';
+import { seedsOf } from '../helpers/settings.ts';
 import { SerfCluster, type SimMember } from './support/serf-cluster.ts';
 
-const { env } = process;
-const seeds =
-  env['SEED'] === undefined
-    ? Array.from({ length: Number(env['PORTOLAN_SEEDS'] ?? 20) }, (_, i) => i + 1)
-    : [Number(env['SEED'])];
+const seeds = seedsOf({ byHand: 20, inCi: 20 });
 const noisy: LinkConditions = { loss: 0.1, duplicates: 0.1, reordered: 0.2, delayMinMs: 0.5, delayMaxMs: 20 };
 const bytes = (text: string): Uint8Array => Buffer.from(text, 'utf8');
 const text = (payload: Uint8Array): string => Buffer.from(payload).toString('utf8');

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { byteStringFromUtf8 } from '../../src/lib/index.ts';
 import { autopilotDefaults, type CallReply } from '../../src/model/index.ts';
 import { suffrage } from '../../src/raft/index.ts';
+import { seedsOf } from '../helpers/settings.ts';
 import { electionMs, isUnclear, type Machine, ServerCluster, suspicionMs } from './support/server-cluster.ts';
 
 const key = byteStringFromUtf8;
@@ -310,7 +311,7 @@ describe('a snapshot', () => {
   });
 });
 
-const seeds = Array.from({ length: Number(process.env['PORTOLAN_SEEDS'] ?? 20) }, (_, i) => i + 1);
+const seeds = seedsOf({ byHand: 20, inCi: 100 });
 
 test(
   `whatever dies meanwhile, what was acknowledged is there and all servers say the same (${seeds.length} seeds)`,

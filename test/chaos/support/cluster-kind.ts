@@ -4,6 +4,8 @@ import { resolve } from 'node:path';
 import type { Kind } from '../../helpers/cluster.ts';
 import { namespacesSkipReason } from '../../helpers/namespaces.ts';
 
+export { countFrom } from '../../helpers/settings.ts';
+
 export interface ClusterNeeds {
   /** The real Consul. */
   readonly consul: string;
@@ -38,13 +40,4 @@ export function clusterNeeds(suite: string): ClusterNeeds | undefined {
   if (process.env['CI'] === 'true') throw new Error(line);
   console.log(`${line} (skipped)`);
   return undefined;
-}
-
-/** A number from the environment, for tests that run longer on demand. */
-export function countFrom(name: string, standard: number): number {
-  const text = process.env[name];
-  if (text === undefined || text === '') return standard;
-  const count = Number(text);
-  if (!Number.isSafeInteger(count) || count < 1) throw new Error(`${name}=${text}: expected a whole number from 1`);
-  return count;
 }

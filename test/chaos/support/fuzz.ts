@@ -5,15 +5,16 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { SeededRandom } from '../../../src/sim/seeded-random.ts';
 import type { AgentProcess } from '../../helpers/agent-process.ts';
+import { countFrom, seedOr } from '../../helpers/settings.ts';
 import { waitUntil } from '../../helpers/wait.ts';
 
 /**
  * HTTP requests of a run; ten times as many DNS packets. The full size is PORTOLAN_FUZZ=1000000; a test run that takes
  * some seconds does with less.
  */
-export const fuzzRequests = Number(process.env['PORTOLAN_FUZZ'] ?? 10_000);
-/** Anew for every run, and printed: SEED=<n> repeats one. */
-export const fuzzSeed = Number(process.env['SEED'] ?? Date.now() % 1_000_000_000);
+export const fuzzRequests = countFrom('PORTOLAN_FUZZ', 10_000);
+/** Anew for every run, and printed: PORTOLAN_SEED=<n> repeats one. */
+export const fuzzSeed = seedOr(Date.now() % 1_000_000_000);
 /** Longest run of one fuzz test (ms). */
 export const fuzzLimitMs = 60_000 + fuzzRequests * 10;
 

@@ -2,15 +2,12 @@
 import { relative } from 'node:path';
 import { expect } from 'vitest';
 import type { MemberlistMember } from '../../../src/gossip/memberlist/index.ts';
+import { seedsOf } from '../../helpers/settings.ts';
 import type { Pool, PoolMember } from '../../unit/gossip/memberlist/support.ts';
 
-const { env } = process;
 /** Enough for what is rare to show, and at most a minute for a test. */
-export const seedsDefault = 1_000;
-export const seeds: readonly number[] =
-  env['SEED'] === undefined
-    ? Array.from({ length: Number(env['PORTOLAN_SEEDS'] ?? seedsDefault) }, (_, seed) => seed)
-    : [Number(env['SEED'])];
+export const seedsInCi = 1_000;
+export const seeds: readonly number[] = seedsOf({ byHand: 100, inCi: seedsInCi });
 /** Longest run of one test, ms. */
 export const limitMs = Math.max(120_000, seeds.length * 5_000);
 /** Between two looks at a pool, ms of virtual time. */
@@ -24,7 +21,7 @@ export async function forEachSeed(run: (seed: number) => Promise<void>): Promise
     } catch (error) {
       const file = relative(process.cwd(), expect.getState().testPath ?? 'test/simulation');
       const text = (error as Error).message;
-      throw new Error(`seed ${seed} (SEED=${seed} npx vitest run ${file}): ${text}`, { cause: error });
+      throw new Error(`seed ${seed} (PORTOLAN_SEED=${seed} npx vitest run ${file}): ${text}`, { cause: error });
     }
   }
 }

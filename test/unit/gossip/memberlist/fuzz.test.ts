@@ -1,5 +1,5 @@
 // Broken packets and streams, plain and encrypted: a member drops them and lives. `PORTOLAN_FUZZ=10000000` for the
-// long run, `SEED=n` to begin elsewhere.
+// long run, `PORTOLAN_SEED=n` to begin elsewhere.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -7,11 +7,12 @@ import { encrypt } from '../../../../src/gossip/memberlist/encryption.ts';
 import { Keyring } from '../../../../src/gossip/memberlist/index.ts';
 import { StreamMessageReader } from '../../../../src/gossip/memberlist/stream-message.ts';
 import { silentLogger } from '../../../helpers/logger.ts';
+import { countFrom, seedOr } from '../../../helpers/settings.ts';
 import { SeededRandom } from '../../../../src/sim/seeded-random.ts';
 import { Pool, port } from './support.ts';
 
-const rounds = Number(process.env['PORTOLAN_FUZZ'] ?? 20_000);
-const seed = Number(process.env['SEED'] ?? 1);
+const rounds = countFrom('PORTOLAN_FUZZ', 20_000);
+const seed = seedOr(1);
 const limitMs = Math.max(60_000, rounds * 2);
 const key = new Uint8Array(16).fill(5);
 const noBytes = new Uint8Array();
