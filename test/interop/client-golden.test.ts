@@ -1,7 +1,7 @@
 // The recorded HTTP conversations, held with client agents of a real server: whatever a real client answers, ours does,
 // also where that is not what the recorded agent, a server itself, has answered.
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, copyFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -9,7 +9,7 @@ import { describeWith, realConsul } from './support/clients.ts';
 
 const root = resolve(import.meta.dirname, '../..');
 const fixtures = join(root, 'test/fixtures/golden');
-const binary = join(root, 'dist/portolan.js');
+const binary = process.env['PORTOLAN_BUNDLE'] ?? join(root, 'dist/portolan.js');
 
 /** Scenarios that start several agents, or whose answers are about the agent that is a server. */
 const notForClients = new Set([
@@ -19,11 +19,17 @@ const notForClients = new Set([
   'no-servers',
   'server-catalog-self',
   'two-datacenters',
-  // Until 30 s after its start the real one says that there is no anonymous token.
-  'acl-agent-tokens',
 ]);
 /** What each agent says of itself. */
 const ownMatter = /\/v1\/agent\/(?:self|members|metrics|monitor|host)/;
+/**
+ * A real server that refuses a restore leaves the archive unread, and its kernel then drops what it has said: whether a
+ * client hears the refusal or finds the connection broken is chance, with real clients too.
+ */
+const refusedUnread = /PUT \/v1\/snapshot\?stale/;
+const brokenOff = /half close snapshot connection|failed to decode response|EOF|ECONNRESET|EPIPE/;
+/** For this long after its start a real client may remember that the anonymous token was not there yet (ms). */
+const startMs = 90_000;
 /** Longest run of all scenarios (ms), of both together, on a machine that has other work too. */
 const replayTimeoutMs = 1_800_000;
 
@@ -42,8 +48,10 @@ describeWith('client agents of a real server', { consul: realConsul() }, ({ cons
   beforeAll(async () => {
     if (!existsSync(binary)) throw new Error(`${binary} is missing: run "npm run build" first`);
     mkdirSync(join(directory, 'http'));
-    for (const name of scenarios)
-      copyFileSync(join(fixtures, 'http', `${name}.json`), join(directory, 'http', `${name}.json`));
+    for (const name of scenarios) {
+      const recorded = JSON.parse(readFileSync(join(fixtures, 'http', `${name}.json`), 'utf8')) as Scenario;
+      writeFileSync(join(directory, 'http', `${name}.json`), JSON.stringify(forClients(recorded)));
+    }
     [real, ours] = await Promise.all([
       replay(consul, directory, 'real', consul),
       replay(consul, directory, 'ours', `${process.execPath} ${binary}`),
@@ -57,6 +65,35 @@ describeWith('client agents of a real server', { consul: realConsul() }, ({ cons
   });
 });
 
+interface Scenario {
+  readonly agents?: readonly {
+    readonly config: { readonly acl?: object };
+    readonly ready: readonly object[];
+  }[];
+  readonly steps: readonly { readonly expect?: object }[];
+}
+
+/** As a client agent can be asked: it writes no JSON for readers, as one with -dev does, and it learns of tokens later. */
+function forClients(scenario: Scenario): Scenario {
+  return {
+    ...scenario,
+    steps: scenario.steps.map((step) =>
+      step.expect === undefined ? step : { ...step, expect: { ...step.expect, format: undefined } },
+    ),
+    ...(scenario.agents === undefined
+      ? {}
+      : {
+          agents: scenario.agents.map((agent) => ({
+            ...agent,
+            ready: [
+              ...agent.ready,
+              ...(agent.config.acl === undefined ? [] : [{ path: '/v1/agent/services', match: '^\\{\\}' }]),
+            ],
+          })),
+        }),
+  };
+}
+
 async function replay(consul: string, directory: string, who: string, client: string): Promise<Deviations> {
   const pair = `${process.execPath} ${join(import.meta.dirname, 'support/client-pair.mjs')} ${client}`;
   const child = spawn(
@@ -66,8 +103,11 @@ async function replay(consul: string, directory: string, who: string, client: st
       '--bin',
       pair,
       '--keep-going',
+      '--whole',
       '--jobs',
       '4',
+      '--start-ms',
+      String(startMs),
       '--logs',
       join(directory, who),
       join(directory, 'http'),
@@ -95,8 +135,8 @@ function deviations(output: string): Deviations {
       if (ownMatter.test(head)) continue;
       const fields = new Map<string, string>();
       for (const [, field = '', actual = ''] of step.matchAll(/^ {4}(\S.*)\n {6}expected: .*\n {6}actual: {3}(.*)/gm)) {
-        // Only an agent with -dev writes for readers.
-        if (field !== 'body layout') fields.set(settled(field), settled(actual));
+        if (refusedUnread.test(head) && field === 'body text' && brokenOff.test(actual)) continue;
+        fields.set(settled(field), settled(actual));
       }
       if (fields.size > 0) steps.set(settled(head), fields);
     }
@@ -110,6 +150,7 @@ function settled(text: string): string {
   return text
     .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '<uuid>')
     .replaceAll(/127\.0\.0\.1:\d+/g, '<address>')
+    .replaceAll(/(Port\\*":)1\d{4}\b/g, '$1<port>')
     .replaceAll(/(index=|Index\\?":)\d+/gi, '$1<index>')
     .replaceAll(/"\d+"/g, '<number>');
 }

@@ -18,12 +18,26 @@ const others = words
   );
 const directory = mkdtempSync(join(tmpdir(), 'portolan-pair-'));
 
-async function freePort() {
+async function isFree(port) {
   const server = createServer();
-  await new Promise((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address();
-  await new Promise((done) => server.close(done));
-  return port;
+  return new Promise((done) => {
+    server.once('error', () => done(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => done(true)));
+  });
+}
+
+/**
+ * Ports of the server, four in a row. Pairs that start at the same time look in different places, and none where the
+ * kernel takes its own from: between the look and the server's start a port may be taken.
+ */
+async function freePorts() {
+  const names = ['http', 'server', 'serf_lan', 'serf_wan'];
+  const rows = 2_500;
+  for (let row = process.pid % rows; ; row = (row + 1) % rows) {
+    const ports = names.map((name, at) => [name, 10_000 + row * names.length + at]);
+    const free = await Promise.all(ports.map(([, port]) => isFree(port)));
+    if (free.every(Boolean)) return Object.fromEntries(ports);
+  }
 }
 
 function without(names) {
@@ -36,12 +50,7 @@ function write(name, content) {
   return path;
 }
 
-const ports = {
-  http: await freePort(),
-  server: await freePort(),
-  serf_lan: await freePort(),
-  serf_wan: await freePort(),
-};
+const ports = await freePorts();
 const server = write('server.json', {
   ...without(['node_name', 'node_id', 'node_meta', 'services', 'checks', 'watches', 'bootstrap_expect']),
   node_name: 'pair-server',
