@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ConsulServer } from '../../../src/gossip/index.ts';
-import { memberStatus } from '../../../src/model/index.ts';
+import { consulServer } from '../../helpers/consul-server.ts';
 import { waitUntil } from '../../helpers/wait.ts';
 import { Program } from './program.ts';
 
@@ -114,7 +114,7 @@ export class RealCluster {
       address,
       http: `http://${address}:${http}`,
       data: join(directory, 'data'),
-      server: describe(name, address, server),
+      server: consulServer({ name: name, address: address, port: server }),
       program: this.#run(name),
     };
     this.members.push(member);
@@ -130,28 +130,6 @@ export class RealCluster {
     const flags = ['agent', `-config-file=${join(directory, 'agent.json')}`];
     return new Program({ path: this.#consul, env: process.env }, flags, directory);
   }
-}
-
-function describe(name: string, address: string, port: number): ConsulServer {
-  return {
-    name,
-    id: '',
-    datacenter: 'dc1',
-    address,
-    port,
-    wanJoinPort: 0,
-    segment: '',
-    bootstrap: false,
-    expect: 0,
-    nonVoter: false,
-    useTls: false,
-    build: '1.8.7',
-    version: 2,
-    raftVersion: 3,
-    acls: '0',
-    features: new Map(),
-    status: memberStatus.alive,
-  };
 }
 
 async function get(url: string): Promise<string> {

@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ConsulServer } from '../../../src/gossip/index.ts';
-import { CallError, memberStatus } from '../../../src/model/index.ts';
+import { CallError } from '../../../src/model/index.ts';
 import type { Metrics } from '../../../src/ports/index.ts';
 import { RpcError, type RpcErrorKind } from '../../../src/rpc/index.ts';
 import { type CallServer, createRouter, isServersFault, type RouterOptions } from '../../../src/server/index.ts';
@@ -12,32 +12,14 @@ import { isRead } from '../../../src/server/router/retry.ts';
 import { rebalanceDelayMs, ServerList } from '../../../src/server/router/server-list.ts';
 import { SeededRandom } from '../../../src/sim/seeded-random.ts';
 import { VirtualClock } from '../../../src/sim/virtual-clock.ts';
+import { consulServer } from '../../helpers/consul-server.ts';
 import { silentLogger } from '../../helpers/logger.ts';
 
 const local = { Datacenter: 'dc1' } as const;
 const holdMs = 7_000;
 
 function server(name: string, parts: Partial<ConsulServer> = {}): ConsulServer {
-  return {
-    name,
-    id: `id of ${name}`,
-    datacenter: 'dc1',
-    address: `10.0.0.${name.slice(1)}`,
-    port: 8300,
-    wanJoinPort: 0,
-    segment: '',
-    bootstrap: false,
-    expect: 0,
-    nonVoter: false,
-    useTls: false,
-    build: '1.8.7',
-    version: 2,
-    raftVersion: 3,
-    acls: '0',
-    features: new Map(),
-    status: memberStatus.alive,
-    ...parts,
-  };
+  return consulServer({ name, address: `10.0.0.${name.slice(1)}`, ...parts });
 }
 
 type Behaviour = (method: string, request: unknown, signal?: AbortSignal) => Promise<unknown>;
