@@ -398,7 +398,6 @@ class RunningAgent {
         nodeName: config.nodeName,
         nodeId,
         version: compatibleVersion,
-        revision: portolanRevision,
         advertise: nodeAddress,
         advertiseWan: config.addresses.advertiseWan ?? nodeAddress,
       },

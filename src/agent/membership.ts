@@ -13,6 +13,7 @@ import {
   type KeyResult,
   lanMergeProblem,
   type MemberEvent,
+  ownRevision,
   parseConsulServer,
   type Serf,
   type SerfEvent,
@@ -49,9 +50,8 @@ export interface MembershipIdentity {
   readonly nodeName: string;
   /** UUID. */
   readonly nodeId: string;
-  /** Consul version to be compatible with, and the revision behind it. */
+  /** Consul version to be compatible with. */
   readonly version: string;
-  readonly revision: string;
   /** Address that members of the LAN are told. */
   readonly advertise: string;
   /** The same for the WAN. */
@@ -92,13 +92,13 @@ export class Membership {
     hooks: MembershipHooks,
     ports: GossipPorts,
   ): Promise<Membership> {
-    const { nodeName, nodeId, version, revision } = identity;
+    const { nodeName, nodeId, version } = identity;
     const { datacenter, server } = config;
     const facts = {
       datacenter,
       nodeId,
       version,
-      revision,
+      revision: ownRevision,
       aclMode: config.acl.enabled ? aclModes.enabled : aclModes.disabled,
     };
     const tags = (pool: PoolKind): Readonly<Record<string, string>> =>

@@ -3,6 +3,7 @@
  * port 8300, where clients and other servers come in.
  */
 import { goNetError } from '../client/index.ts';
+import { parseConsulServer } from '../gossip/index.ts';
 import { hostPort, splitHostPort } from '../lib/index.ts';
 import { type Config, ConfigError } from '../config/index.ts';
 import { ConfigEntryError, decodeConfigEntry } from '../http/index.ts';
@@ -267,6 +268,11 @@ async function openRaftLog(
     snapshots,
     stateMachine: new MeasuredState({ store, clock, metrics }),
     transport,
+    speaksPreVote: (id) =>
+      (options.membership()?.members({ wan: false }) ?? []).some((member) => {
+        const server = parseConsulServer(member);
+        return server?.id === id && server.isPortolan;
+      }),
     onFailure: options.onFailure,
   });
   return { log: new RaftLog({ node, snapshots, clock, random, metrics }), close: () => node.close() };

@@ -40,6 +40,8 @@ export interface ServerTagFacts extends ClientTagFacts {
 
 type Tags = Readonly<Record<string, string>>;
 
+/** In the place of a real agent's revision: operators, and servers of ours, tell us apart by it. */
+export const ownRevision = 'portolan';
 /** Characters of a revision that are shown. */
 const revisionLength = 8;
 
@@ -95,6 +97,8 @@ export interface ConsulServer {
   readonly useTls: boolean;
   /** `major.minor.patch`. */
   readonly build: string;
+  /** Whether it is one of ours, which knows more than the peer's protocol has. */
+  readonly isPortolan: boolean;
   readonly version: number;
   readonly raftVersion: number;
   /** The `acls` tag; "3" when it says nothing. */
@@ -141,6 +145,7 @@ export function parseConsulServer(member: Member): ConsulServer | null {
     nonVoter: 'nonvoter' in Tags,
     useTls: 'use_tls' in Tags,
     build,
+    isPortolan: Tags['build']?.endsWith(`:${ownRevision}`) ?? false,
     version,
     raftVersion,
     acls: Tags['acls'] ?? aclModeUnknown,

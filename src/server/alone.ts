@@ -1,5 +1,5 @@
 /** A server without a gossip pool is its own only member. */
-import { consulServerTags } from '../gossip/index.ts';
+import { consulServerTags, ownRevision } from '../gossip/index.ts';
 import { consulMemberProtocol, type Member, memberStatus } from '../model/index.ts';
 
 export function aloneMembers(self: {
@@ -15,7 +15,7 @@ export function aloneMembers(self: {
       datacenter: self.datacenter,
       nodeId: self.nodeId,
       version: self.version,
-      revision: '',
+      revision: ownRevision,
       aclMode: '0',
       port: self.serverPort,
       wanPort: undefined,

@@ -176,6 +176,7 @@ export class ServerCluster {
       snapshots,
       stateMachine: new ReplicatedState(store),
       transport: this.network.transport(own),
+      speaksPreVote: () => true,
       onFailure: (error) => (this.failure ??= error),
     });
     const server = createServer({

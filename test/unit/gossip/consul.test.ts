@@ -8,6 +8,7 @@ import {
   consulServerTags,
   decodeTags,
   lanMergeProblem,
+  ownRevision,
   parseConsulServer,
   type ServerTagFacts,
   wanMergeProblem,
@@ -116,12 +117,19 @@ describe('a member is a server', () => {
       nonVoter: false,
       useTls: false,
       build: '1.8.7',
+      isPortolan: false,
       version: 2,
       raftVersion: 3,
       acls: '0',
       features: new Map([['fs', 1]]),
       status: memberStatus.none,
     });
+  });
+
+  test('of our kind when its build says so', () => {
+    const ours = consulServerTags({ ...server, revision: ownRevision }, 'lan');
+    expect(ours['build']).toBe('1.8.7:portolan');
+    expect(parseConsulServer(member('s1', ours))).toMatchObject({ build: '1.8.7', isPortolan: true });
   });
 
   test('also without what later or earlier versions have', () => {
