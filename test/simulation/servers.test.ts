@@ -101,6 +101,19 @@ describe.each([3, 5])('%i servers', (expected) => {
     await cluster.untilEqual();
     expectEqualStates(cluster);
   });
+
+  test('keep their leader when one comes back that heard of nobody for long', async () => {
+    const cluster = await ServerCluster.start({ seed: 35 + expected, expect: expected });
+    const leader = cluster.leader!;
+    const { term } = leader.process!.node;
+    const [away] = cluster.followers as [Machine];
+    cluster.freeze(away);
+    await cluster.clock.advance(60_000);
+    cluster.thaw(away);
+    await cluster.clock.advance(60_000);
+    expect(cluster.leader).toBe(leader);
+    expect(cluster.machines.map(({ process }) => process!.node.term)).toEqual(cluster.machines.map(() => term));
+  });
 });
 
 describe('sessions', () => {
