@@ -3,10 +3,11 @@
 // timers that can be set are short, so that a quarter of an hour has as many checks, late outputs and expired tokens as
 // a day. For PORTOLAN_SERVERS, PORTOLAN_SERVER_COUNT and PORTOLAN_PEERS see support/sidecar.ts.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { clusterNeeds, countFrom } from '../chaos/support/cluster-kind.ts';
+import { clusterNeeds } from '../chaos/support/cluster-kind.ts';
 import { Cluster, type Member } from '../helpers/cluster.ts';
 import { Network } from '../helpers/namespaces.ts';
 import { RpcCounter } from '../helpers/rpc-counter.ts';
+import { countFrom } from '../helpers/settings.ts';
 import {
   aclSettings,
   agentRules,
@@ -21,7 +22,7 @@ import {
   withToken,
 } from './support/sidecar.ts';
 
-const sideBySideS = countFrom('PORTOLAN_SIDE_BY_SIDE_S', 40);
+const sideBySideS = countFrom('PORTOLAN_SIDE_BY_SIDE_S', 20);
 /** Between two rounds of the same requests to both (ms). */
 const roundMs = 500;
 /** How far the calls of one method may be apart … */

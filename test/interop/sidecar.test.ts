@@ -28,6 +28,8 @@ const localLimitMs = 5_000;
 const held = { timeoutMs: 120_000 };
 /** Coordinates are first sent after up to 30 s, and written 5 s later (ms). */
 const coordinateLimitMs = 90_000;
+/** Two commands, one after the other (ms). */
+const commandLimitMs = 120_000;
 /** `docker rm -f` to the answer of another host's DNS (ms). */
 const removalLimitMs = 1_000;
 
@@ -282,9 +284,6 @@ describe.skipIf(needs === undefined).each(sidecarCases)(
         line('maint'),
         line('maint -enable -reason=because'),
         line('maint -disable'),
-        line('rtt p1 r1'),
-        line('rtt p1 nobody'),
-        line('rtt -wan s1.dc1 s2.dc1'),
         line('operator raft list-peers'),
         line('operator raft list-peers -stale', { sorted: true }),
         line('operator raft remove-peer -id=nobody'),
@@ -312,25 +311,18 @@ describe.skipIf(needs === undefined).each(sidecarCases)(
         return { code, stdout: inOrder, stderr: said };
       };
 
-      beforeAll(async () => {
-        await p1.put('/v1/kv/cli/watched', 'seen');
-        await waitUntil(
-          'coordinates of the clients',
-          async () => {
-            const found = await p1.get<{ Node: string }[]>('/v1/coordinate/nodes');
-            const known = new Set(found.map(({ Node }) => Node));
-            return known.has('p1') && known.has('r1');
-          },
-          coordinateLimitMs,
-        );
-      });
-
-      test.each(lines)('consul $words', { timeout: 120_000 }, async ({ args, input = '', sorted = false }) => {
+      const compare = async ({ args, input = '', sorted = false }: Line): Promise<void> => {
         const real = await cluster.cli(r1, 'consul', args, input);
         // What the first one changed is undone where the second would find it.
         const ours = await cluster.cli(p1, 'consul', args, input);
         expect(plain(ours, sorted)).toEqual(plain(real, sorted));
+      };
+
+      beforeAll(async () => {
+        await p1.put('/v1/kv/cli/watched', 'seen');
       });
+
+      test.each(lines)('consul $words', { timeout: commandLimitMs }, compare);
 
       test('maintenance shows what it is about', async () => {
         for (const member of [p1, r1]) {
@@ -395,6 +387,24 @@ describe.skipIf(needs === undefined).each(sidecarCases)(
         } finally {
           for (const command of commands) await command.end();
         }
+      });
+
+      describe('once the servers know where everybody is', () => {
+        const distances = [line('rtt p1 r1'), line('rtt p1 nobody'), line('rtt -wan s1.dc1 s2.dc1')];
+
+        beforeAll(async () => {
+          await waitUntil(
+            'coordinates of the clients',
+            async () => {
+              const found = await p1.get<{ Node: string }[]>('/v1/coordinate/nodes');
+              const known = new Set(found.map(({ Node }) => Node));
+              return known.has('p1') && known.has('r1');
+            },
+            coordinateLimitMs,
+          );
+        });
+
+        test.each(distances)('consul $words', { timeout: commandLimitMs }, compare);
       });
     });
 
@@ -564,6 +574,8 @@ describe.skipIf(needs === undefined).each(sidecarCases)(
                 Promise.all(questions.map(([method, path]) => said(client, method, path))),
               ),
             );
+            // DNS takes what is stale.
+            if (anybody) expect(await p1.dns('steady.service.consul', 'A')).toHaveLength(3);
             for (const [at, question] of questions.entries()) {
               const [, path] = question;
               const told = [question, ours![at]];

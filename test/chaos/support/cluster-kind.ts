@@ -4,8 +4,6 @@ import { resolve } from 'node:path';
 import type { Kind } from '../../helpers/cluster.ts';
 import { namespacesSkipReason } from '../../helpers/namespaces.ts';
 
-export { countFrom } from '../../helpers/settings.ts';
-
 export interface ClusterNeeds {
   /** The real Consul. */
   readonly consul: string;

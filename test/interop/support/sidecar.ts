@@ -1,6 +1,7 @@
 /** What the scenes of clients beside real ones have in common: under which servers, watchers, tokens. */
-import { countFrom, wantedKinds } from '../../chaos/support/cluster-kind.ts';
+import { wantedKinds } from '../../chaos/support/cluster-kind.ts';
 import type { Cluster, Kind, Member } from '../../helpers/cluster.ts';
+import { countFrom } from '../../helpers/settings.ts';
 import { waitUntil } from '../../helpers/wait.ts';
 
 export const serverCount = countFrom('PORTOLAN_SERVER_COUNT', 3);
