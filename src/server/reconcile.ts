@@ -69,6 +69,9 @@ export function reconcileMember(store: StateStore, datacenter: string, member: R
   const status = alive ? 'passing' : 'critical';
   if (row === undefined && !alive) return undefined;
   const { server } = member;
+  // Between this look and the write the agent may tell of itself. The peer's leader then takes its metadata away again,
+  // until the agent's next full sync; who creates a node without changing one does not.
+  const isNodeRight = row === undefined || (row.Address === member.address && row.ID === member.id);
   const unchanged =
     row?.Address === member.address &&
     store.nodeCheck(member.name, serfHealthCheckId)?.Status === status &&
@@ -84,7 +87,7 @@ export function reconcileMember(store: StateStore, datacenter: string, member: R
     NodeMeta: (alive && row?.Meta) || null,
     Service: alive && server !== undefined ? consulService(server) : null,
     Check: serfHealth(member.name, status, alive ? serfHealthAliveOutput : serfHealthFailedOutput),
-    SkipNodeUpdate: !alive,
+    SkipNodeUpdate: !alive || isNodeRight,
   };
   return { type: 'Register', request };
 }

@@ -221,7 +221,31 @@ describe('what the leader writes about a member', () => {
       ...(server === undefined ? {} : { server }),
     });
     expect(command?.type).toBe(status === 'left' ? 'Deregister' : 'Register');
-    expect(payload).toMatchObject(withoutEmpty(command?.request) as object);
+    // Whether a node that is there already is written again is ours to say, see below.
+    const { SkipNodeUpdate: _, ...request } = command!.request as RegisterRequest;
+    expect(payload).toMatchObject(withoutEmpty(request) as object);
+  });
+
+  test('does not undo what the agent tells of itself at the same time', () => {
+    const fresh = new StateStore();
+    const member = { name: 'N', address: '192.0.2.1', id: selfId, status: 'alive' } as const;
+    const created = reconcileMember(fresh, 'dc1', member)!;
+    const told = { Datacenter: 'dc1', Node: 'N', ID: selfId, Address: '192.0.2.1', NodeMeta: { rack: 'a' } };
+    fresh.apply(1, { type: 'Register', request: told });
+    fresh.apply(2, created);
+    expect(fresh.node('N')).toMatchObject({ Meta: { rack: 'a' }, ModifyIndex: 1 });
+    expect(fresh.nodeCheck('N', 'serfHealth')).toMatchObject({ Status: 'passing' });
+  });
+
+  test('is a new address or identity, and what the agent has told stays', () => {
+    for (const change of [{ address: '192.0.2.2' }, { id: '02000000-0000-4000-8000-000000000002' }]) {
+      const fresh = new StateStore();
+      const told = { Datacenter: 'dc1', Node: 'N', ID: selfId, Address: '192.0.2.1', NodeMeta: { rack: 'a' } };
+      fresh.apply(1, { type: 'Register', request: told });
+      const member = { name: 'N', address: '192.0.2.1', id: selfId, status: 'alive', ...change } as const;
+      fresh.apply(2, reconcileMember(fresh, 'dc1', member)!);
+      expect(fresh.node('N')).toMatchObject({ ID: member.id, Address: member.address, Meta: { rack: 'a' } });
+    }
   });
 });
 
