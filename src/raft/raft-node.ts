@@ -3,7 +3,7 @@
  * that takes time is here; every decision is in core.ts.
  */
 import { formatGoDuration } from '../codec/index.ts';
-import type { Clock, Logger, Random, Timer } from '../ports/index.ts';
+import { type Clock, type Logger, type Random, sleep, type Timer } from '../ports/index.ts';
 import type { Action, Outgoing, RaftEvent, Role } from './actions.ts';
 import { Applier } from './applier.ts';
 import {
@@ -24,7 +24,7 @@ import { protocolVersion, type InstallSnapshotRequest, type RaftRequest } from '
 import type { RaftOptions } from './options.ts';
 import { recover } from './start-up.ts';
 import type { StateMachine } from './state-machine.ts';
-import type { LogStore, SnapshotMeta, SnapshotPoint, SnapshotStore, StableStore } from './stores.ts';
+import type { LogStore, SnapshotMeta, SnapshotPoint, SnapshotSink, SnapshotStore, StableStore } from './stores.ts';
 import { randomTimeout } from './timeout.ts';
 import {
   type RaftAnswer,
@@ -39,6 +39,8 @@ const waitingMax = 65_536;
 
 /** Snapshots of these versions can be installed. */
 const snapshotVersionMax = 1;
+/** Who writes a snapshot holds up the event loop for about so long at a time, ms. */
+const snapshotTurnMs = 2;
 
 export interface RaftNodeOptions {
   readonly id: string;
@@ -293,7 +295,7 @@ export class RaftNode {
       const sink = await this.#options.snapshots.create(point);
       let meta: SnapshotMeta;
       try {
-        for await (const piece of pieces) await sink.write(piece);
+        await this.#writeInTurns(pieces, sink);
         meta = await sink.commit();
       } catch (error) {
         await sink.abort().catch(() => {});
@@ -303,6 +305,18 @@ export class RaftNode {
       return meta;
     } finally {
       this.#snapshotting = false;
+    }
+  }
+
+  /** Gives way to whatever waits in between: a large state takes seconds. */
+  async #writeInTurns(pieces: AsyncIterable<Uint8Array>, sink: SnapshotSink): Promise<void> {
+    const { clock } = this.#options;
+    let beganMs = clock.monotonicMs();
+    for await (const piece of pieces) {
+      await sink.write(piece);
+      if (clock.monotonicMs() - beganMs < snapshotTurnMs) continue;
+      await sleep(clock, 0);
+      beganMs = clock.monotonicMs();
     }
   }
 

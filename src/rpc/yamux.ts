@@ -86,6 +86,8 @@ export class YamuxSession {
   /** Streams that have bytes to send and room in their window, in the order they take turns. */
   readonly #ready = new Set<YamuxStream>();
   readonly #parser: FrameParser;
+  /** Whose the payload under way is; one of its number that is opened meanwhile has not taken window for it. */
+  #receiving: YamuxStream | undefined;
   #nextId: number;
   #unacknowledged = 0;
   #unread = 0;
@@ -111,8 +113,10 @@ export class YamuxSession {
     this.#nextId = options.role === 'client' ? 1 : 2;
     this.#parser = new FrameParser({
       frame: (head) => this.#onFrame(head),
-      payload: (id, bytes) => this.#streams.get(id)?.deliver(bytes),
-      payloadEnd: (head) => this.#onFlagsAfterData(head),
+      payload: (bytes) => this.#receiving?.deliver(bytes),
+      payloadEnd: (head) => {
+        if (!this.#closed && this.#receiving !== undefined) this.#onFlags(this.#receiving, head.flags);
+      },
     });
     this.#pingTimer = options.clock.after(keepaliveMs, () => this.#ping());
     connection.subscribe({
@@ -252,6 +256,7 @@ export class YamuxSession {
   #onStreamFrame(head: FrameHead): void {
     if ((head.flags & flagSyn) !== 0) this.#accept(head.id);
     const stream = this.#streams.get(head.id);
+    if (head.type === frameData) this.#receiving = stream;
     // Frames for streams that are gone here may still be on their way: they are read over.
     if (this.#closed || stream === undefined) return;
     if ((head.flags & flagAck) !== 0) stream.onAck();
@@ -261,11 +266,6 @@ export class YamuxSession {
     }
     if (!stream.onWindow(head.length)) return this.#violation('a window beyond 2^32');
     this.#onFlags(stream, head.flags);
-  }
-
-  #onFlagsAfterData(head: FrameHead): void {
-    const stream = this.#streams.get(head.id);
-    if (!this.#closed && stream !== undefined) this.#onFlags(stream, head.flags);
   }
 
   #onFlags(stream: YamuxStream, flags: number): void {
@@ -619,7 +619,7 @@ interface FrameHead {
 interface FrameEvents {
   frame(head: FrameHead): void;
   /** A piece of the payload of a data frame, as it comes. */
-  payload(id: number, bytes: Uint8Array): void;
+  payload(bytes: Uint8Array): void;
   payloadEnd(head: FrameHead): void;
 }
 
@@ -641,7 +641,7 @@ class FrameParser {
       if (this.#data !== undefined) {
         const size = Math.min(this.#missing, bytes.length - at);
         this.#missing -= size;
-        this.#events.payload(this.#data.id, bytes.subarray(at, at + size));
+        this.#events.payload(bytes.subarray(at, at + size));
         at += size;
         if (this.#missing === 0) this.#endData(this.#data);
         continue;

@@ -48,6 +48,11 @@ export class OrderedMap<V> {
     return this.#tree.valuesArray();
   }
 
+  /** Values in key order, one by one. The map must not be changed meanwhile; a copy is not. */
+  eachValue(): IterableIterator<V> {
+    return this.#tree.values();
+  }
+
   /** Calls `visit` in key order. The map must not be changed meanwhile. */
   forEach(visit: (value: V, key: string) => void): void {
     this.#tree.forEachPair((key, value) => {

@@ -69,7 +69,7 @@ function* recordsOf(
   yield { type: 'chunks', value: { ChunkMap } };
 }
 
-function* each<N extends RecordName>(type: N, values: readonly RecordOf<N>[]): Generator<SnapshotRecord> {
+function* each<N extends RecordName>(type: N, values: Iterable<RecordOf<N>>): Generator<SnapshotRecord> {
   for (const value of values) yield { type, value } as SnapshotRecord;
 }
 

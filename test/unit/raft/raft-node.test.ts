@@ -1,5 +1,5 @@
 // Servers as their users see them, on simulated disks and a simulated network where nothing goes wrong unasked.
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import {
   type Configuration,
   DirectorySnapshotStore,
@@ -138,6 +138,23 @@ describe('a single server', () => {
     await cluster.leader();
     await cluster.settle(again.barrier());
     expect(cluster.machines.get('a')!.applied).toHaveLength(51);
+  });
+
+  test('gives way while it writes a snapshot that takes its time', async () => {
+    const cluster = await founded('a');
+    let spentMs = 0;
+    const realMs = cluster.clock.monotonicMs.bind(cluster.clock);
+    vi.spyOn(cluster.clock, 'monotonicMs').mockImplementation(() => realMs() + spentMs);
+    cluster.machines.get('a')!.snapshot = async function* () {
+      for (let piece = 0; piece < 100; piece++) {
+        spentMs += 1;
+        yield Buffer.from('x');
+      }
+    };
+    const after = vi.spyOn(cluster.clock, 'after');
+    const meta = await cluster.settle(cluster.nodes.get('a')!.snapshot());
+    expect(meta.Size).toBe(100);
+    expect(after.mock.calls.filter(([delayMs]) => delayMs === 0)).toHaveLength(50);
   });
 
   test('can be bootstrapped once', async () => {

@@ -132,7 +132,7 @@ test('a snapshot keeps the state of its moment', () => {
   kvs(store, 'delete-tree', { Key: '' });
   store.apply(4, { type: 'Deregister', request: { Datacenter: 'dc1', Node: 'N' } });
   expect(snapshot.lastIndex).toBe(2);
-  expect(snapshot.kv.entries().map((entry) => entry.Key)).toEqual(['k']);
+  expect([...snapshot.kv.entries()].map((entry) => entry.Key)).toEqual(['k']);
   expect(snapshot.nodes.map((node) => node.Node)).toEqual(['N']);
   expect(snapshot.indexRows).toEqual([
     { Key: 'kvs', Value: 1 },
