@@ -15,11 +15,10 @@ const inTurn = ['unit', 'simulation'];
 const besideEachOther = [['golden', 'chaos'], ['interop'], ['engine']];
 const oneFileAtATime = ['--no-file-parallelism'];
 /**
- * Compared answer by answer with real agents, whose own timing shows now and then (an anonymous token that a real client
- * does not know for its first 30 s, a follower's prefix). Run by name, `vitest run test/interop/sidecar.test.ts`, until
- * they hold every time.
+ * Compared answer by answer with real agents, whose own timing shows now and then (a follower's prefix). Run by name,
+ * `vitest run test/interop/rpc.test.ts`, until they hold every time.
  */
-const byName = { interop: ['client-golden', 'client-http', 'router', 'rpc', 'serf', 'sidecar'] };
+const byName = { interop: ['client-golden', 'client-http', 'router', 'rpc', 'serf'] };
 
 const failed = [];
 
