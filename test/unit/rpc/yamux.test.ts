@@ -181,6 +181,20 @@ describe('a stream', () => {
     expect(frames()).toEqual(['window 2 1 0']);
   });
 
+  test('takes nothing of what came under its number before it was opened', () => {
+    const { session, send, frames } = raw('client');
+    const early = frame('data', fin, 1, Buffer.alloc(262_144, 'x'));
+    send(early.subarray(0, 100));
+    const stream = session.open();
+    const seen = record(stream);
+    stream.write(Buffer.from('hi'));
+    send(early.subarray(100));
+    expect([seen.bytes.length, seen.ended, session.closed]).toEqual([0, false, false]);
+    send(frame('data', ack, 1, Buffer.from('answer')));
+    expect(seen.bytes.toString()).toBe('answer');
+    expect(frames()).toEqual(['window 1 1 0', 'data 0 1 2']);
+  });
+
   test('takes turns with its neighbours when the connection is full', () => {
     const { session, frames, wire } = raw('client');
     wire.a.pause();
