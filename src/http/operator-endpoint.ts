@@ -108,6 +108,11 @@ function parseCas(text: string): number {
   }
 }
 
+/** A time as the peer rounds it. */
+function toTheSecond(ms: number): string {
+  return `${new Date(Math.round(ms / 1000) * 1000).toISOString().slice(0, 19)}Z`;
+}
+
 async function serverHealth(api: Api, request: ApiRequest): Promise<Answer> {
   const { query } = parseReadOptions(request, api.options());
   const health = await api.caller.call('Operator.ServerHealth', query);
@@ -130,7 +135,7 @@ async function serverHealth(api: Api, request: ApiRequest): Promise<Answer> {
             LastIndex: server.LastIndex,
             Healthy: server.Healthy,
             Voter: server.Voter,
-            StableSince: new Date(server.StableSince).toISOString(),
+            StableSince: toTheSecond(server.StableSince),
           })),
   };
   if (health.Healthy) return json(request, shown);
