@@ -14,11 +14,6 @@ const only = process.argv.slice(2);
 const inTurn = ['unit', 'simulation'];
 const besideEachOther = [['golden', 'chaos'], ['interop'], ['engine']];
 const oneFileAtATime = ['--no-file-parallelism'];
-/**
- * Compared answer by answer with real agents, whose own timing shows now and then (a follower's prefix). Run by name,
- * `vitest run test/interop/rpc.test.ts`, until they hold every time.
- */
-const byName = { interop: ['client-golden', 'client-http', 'router', 'rpc', 'serf'] };
 
 const failed = [];
 
@@ -48,8 +43,7 @@ const wanted = (name) => only.length === 0 || only.includes(name);
 async function suite(name, flags, options) {
   const folder = join(root, 'test', name);
   if (!wanted(name) || !existsSync(folder) || readdirSync(folder).length === 0) return;
-  const exclude = (byName[name] ?? []).map((file) => `--exclude=**/test/${name}/${file}.test.ts`);
-  await step(name, bin('vitest'), ['run', `test/${name}/`, ...flags, ...exclude], options);
+  await step(name, bin('vitest'), ['run', `test/${name}/`, ...flags], options);
 }
 
 if (wanted('check')) {
