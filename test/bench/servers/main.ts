@@ -1,5 +1,5 @@
 /**
- * `npm run bench:servers [-- --quick] [--record name]`: servers that keep what they acknowledge, ours and the real
+ * `npm run bench:servers [-- --quick] [--servers 1|3] [--record name]`: servers that keep what they acknowledge, ours and the real
  * Consul's, one after the other in alternating rounds on the same disk: each acknowledged write is synced by a majority.
  * One server, and three in network namespaces. The generator shares the machine, so what counts are the ratios.
  */
@@ -27,6 +27,8 @@ const run = promisify(execFile);
 const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    /** Only a cluster of so many. */
+    servers: { type: 'string' },
     /** Name of the report, to be kept in the repository. */
     record: { type: 'string', default: 'servers' },
   },
@@ -233,7 +235,7 @@ if (typeof peer === 'string' || reason !== undefined) {
   process.exit(1);
 }
 const loadAtStart = loadavg()[0]!;
-for (const servers of [1, 3]) {
+for (const servers of options.servers === undefined ? [1, 3] : [Number(options.servers)]) {
   for (let round = 0; round < rounds; round++) {
     const kinds: readonly Kind[] = round % 2 === 0 ? ['portolan', 'consul'] : ['consul', 'portolan'];
     for (const kind of kinds) {
