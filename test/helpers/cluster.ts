@@ -404,6 +404,8 @@ export class Cluster {
           resolve({ code, stdout, stderr });
         },
       );
+      // Who reads nothing may have ended by now.
+      child.stdin?.on('error', () => undefined);
       child.stdin?.end(input);
     });
   }
