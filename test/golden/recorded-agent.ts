@@ -150,6 +150,8 @@ export class RecordedAgent {
             raw: stdout,
           }),
       );
+      // Who reads nothing may have ended by now.
+      child.stdin!.on('error', () => undefined);
       child.stdin!.end(capture.stdin);
       if (capture.interruptMs !== undefined) {
         const timer = setTimeout(() => child.kill('SIGINT'), capture.interruptMs);

@@ -103,6 +103,8 @@ class Side {
           done({ exit: code, stdout: shown(stdout), stderr: shown(stderr) });
         },
       );
+      // Who reads nothing may have ended by now.
+      child.stdin!.on('error', () => undefined);
       child.stdin!.end(stdin);
     });
   }
