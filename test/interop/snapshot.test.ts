@@ -335,6 +335,11 @@ describeWith('a snapshot that travels', { consul: realConsul() }, ({ consul }) =
       const roots = await call(first, 'GET', '/v1/connect/ca/roots').catch(() => undefined);
       return roots?.ok === true && ((await roots.json()) as { Roots: unknown[] | null }).Roots !== null;
     });
+    // A leader writes it some time after its election.
+    await waitUntil('the state of the federation', async () => {
+      const states = await call(first, 'GET', '/v1/internal/federation-states').catch(() => undefined);
+      return states?.ok === true && ((await states.json()) as readonly unknown[] | null)?.length === 1;
+    });
     await fill(first);
     before = await answersOf(first);
     const file = join(folder, 'real.snap');
