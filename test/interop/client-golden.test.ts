@@ -150,7 +150,7 @@ function settled(text: string): string {
   return text
     .replaceAll(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, '<uuid>')
     .replaceAll(/127\.0\.0\.1:\d+/g, '<address>')
-    .replaceAll(/(Port\\*":)1\d{4}\b/g, '$1<port>')
+    .replaceAll(/(Port\\*":)6[1-5]\d{3}\b/g, '$1<port>')
     .replaceAll(/(index=|Index\\?":)\d+/gi, '$1<index>')
     .replaceAll(/"\d+"/g, '<number>');
 }

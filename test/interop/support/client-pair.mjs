@@ -2,9 +2,9 @@
 // for. Arguments: the command of the client, then what that agent would be given. $PAIR_CONSUL is the real program.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from '../../helpers/free-ports.mjs';
 
 const words = process.argv.slice(2);
 const start = words.indexOf('agent');
@@ -18,28 +18,6 @@ const others = words
   );
 const directory = mkdtempSync(join(tmpdir(), 'portolan-pair-'));
 
-async function isFree(port) {
-  const server = createServer();
-  return new Promise((done) => {
-    server.once('error', () => done(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => done(true)));
-  });
-}
-
-/**
- * Ports of the server, four in a row. Pairs that start at the same time look in different places, and none where the
- * kernel takes its own from: between the look and the server's start a port may be taken.
- */
-async function freePorts() {
-  const names = ['http', 'server', 'serf_lan', 'serf_wan'];
-  const rows = 2_500;
-  for (let row = process.pid % rows; ; row = (row + 1) % rows) {
-    const ports = names.map((name, at) => [name, 10_000 + row * names.length + at]);
-    const free = await Promise.all(ports.map(([, port]) => isFree(port)));
-    if (free.every(Boolean)) return Object.fromEntries(ports);
-  }
-}
-
 function without(names) {
   return Object.fromEntries(Object.entries(config).filter(([name]) => !names.includes(name)));
 }
@@ -50,7 +28,8 @@ function write(name, content) {
   return path;
 }
 
-const ports = await freePorts();
+const ports = {};
+for (const name of ['http', 'server', 'serf_lan', 'serf_wan']) ports[name] = await freePort();
 const server = write('server.json', {
   ...without(['node_name', 'node_id', 'node_meta', 'services', 'checks', 'watches', 'bootstrap_expect']),
   node_name: 'pair-server',
