@@ -357,9 +357,9 @@ describe.skipIf(skip).each(foreign)('beside %s', (_, program, port) => {
     const goes = await engine!.run('--name', 'goes', '-p', '8415:80', 'acme/one');
     const running = registrator();
     await holds(published('stays', 8414), published('goes', 8415));
-    await agent.kill();
     // What comes back with the agent's own memory is the ghost this is about.
-    expect(readdirSync(join(agent.dataDir, 'services'))).toHaveLength(2);
+    await waitUntil('both to be on the disk', () => readdirSync(join(agent.dataDir, 'services')).length === 2);
+    await agent.kill();
     await docker('rm', '-f', goes);
     await engine!.run('--name', 'comes', '-p', '8416:80', 'acme/one');
     await waitUntil('the loss to be noticed', () => running.output.includes('lost the backend'));
