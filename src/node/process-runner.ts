@@ -97,8 +97,9 @@ export class SystemProcessRunner implements ProcessRunner {
 }
 
 function notStarted(program: string, error: NodeJS.ErrnoException): ProcessResult {
-  const bare = !program.includes('/') && error.code === 'ENOENT';
-  const startError = bare
+  // Go passes over folders of $PATH that it may not read, and over files in them that it may not execute.
+  const isSought = !program.includes('/') && (error.code === 'ENOENT' || error.code === 'EACCES');
+  const startError = isSought
     ? `exec: ${JSON.stringify(program)}: executable file not found in $PATH`
     : `fork/exec ${program}: ${startTexts[error.code ?? ''] ?? error.message}`;
   return { exitCode: null, signal: null, output: new Uint8Array(), outputBytesTotal: 0, timedOut: false, startError };

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { SystemProcessRunner } from '../../../src/node/process-runner.ts';
 import { SystemClock } from '../../../src/node/system-clock.ts';
 
@@ -93,7 +93,10 @@ describe('a program of the host', () => {
       expect(await start('/no/such/program')).toBe('fork/exec /no/such/program: no such file or directory');
       expect(await start(join(dir, 'plain'))).toBe(`fork/exec ${dir}/plain: permission denied`);
       expect(await start('no-such-program')).toBe('exec: "no-such-program": executable file not found in $PATH');
+      vi.stubEnv('PATH', dir);
+      expect(await start('plain')).toBe('exec: "plain": executable file not found in $PATH');
     } finally {
+      vi.unstubAllEnvs();
       rmSync(dir, { recursive: true });
     }
   });
